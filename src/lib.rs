@@ -1,0 +1,21 @@
+//! unirs: a pre-fork, multi-process HTTP application server for Linux.
+//!
+//! The library exists for the binary, the benchmarks and the fuzz targets; it is no public interface. Applications
+//! are written against the crate `unirs-app`.
+#![deny(unsafe_code)]
+
+pub mod app;
+pub mod cli;
+pub mod http;
+mod listener;
+pub mod log;
+mod master;
+mod pair;
+pub mod scoreboard;
+pub mod server;
+pub mod settings;
+mod sys;
+mod worker;
+
+#[doc(hidden)] // for tests and fuzz targets
+pub use worker::trial;
