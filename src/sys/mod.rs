@@ -1,0 +1,19 @@
+//! The kernel, and all other unsafe code: safe signatures, no policy, no logging.
+#![allow(unsafe_code)]
+
+pub(crate) mod append;
+pub(crate) mod beneath;
+pub(crate) mod claim;
+pub(crate) mod clock;
+pub(crate) mod epoll;
+pub(crate) mod fd;
+pub(crate) mod fuse;
+pub(crate) mod identity;
+pub(crate) mod memory;
+pub(crate) mod orphan;
+pub(crate) mod process;
+pub(crate) mod signal;
+pub(crate) mod socket;
+#[cfg(test)]
+pub(crate) mod testing;
+pub(crate) mod title;

@@ -1,0 +1,178 @@
+//! Processes: fork, exit, wait, kill, and the process's own marks. Who is forked and why is decided elsewhere.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use nix::unistd::{ForkResult, Pid};
+
+/// Which side of a [`fork`] this is.
+#[derive(Debug)]
+pub(crate) enum Fork {
+    /// The new process.
+    Child,
+    /// The old one, with the new one's pid.
+    Parent(Pid),
+}
+
+/// Forks. The process must have one thread: locks that another thread holds would stay locked in the child for ever.
+pub(crate) fn fork() -> io::Result<Fork> {
+    // SAFETY: the callers (master, mold, daemonizing start) have one thread, so that the child's memory is as
+    // consistent as the parent's.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Child => Ok(Fork::Child),
+        ForkResult::Parent { child } => Ok(Fork::Parent(child)),
+    }
+}
+
+/// Leaves at once: no destructors, no `atexit`, no flushing of the parent's buffers.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit(2) has no preconditions and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// What [`wait_any`] has learned about a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// The child.
+    pub pid: Pid,
+    /// What has become of it.
+    pub change: Change,
+    /// Its largest resident size, in bytes (0 unless it has died).
+    pub peak_memory: u64,
+}
+
+/// What can become of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It has left with this code.
+    Exited(i32),
+    /// A signal has killed it.
+    Signaled {
+        /// Its number.
+        signal: i32,
+        /// A core was dumped.
+        core: bool,
+    },
+    /// A signal has stopped it.
+    Stopped(i32),
+    /// It goes on.
+    Continued,
+}
+
+/// One child that has changed, of any pid; `None` when none has. Never blocks.
+pub(crate) fn wait_any() -> Option<Status> {
+    loop {
+        let mut status = 0;
+        // SAFETY: rusage is plain integers, for which zero is a value.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        let flags = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED;
+        // SAFETY: both pointers are to live locals of the right types.
+        let pid = unsafe { libc::wait4(-1, &raw mut status, flags, &raw mut usage) };
+        match pid {
+            0 => return None,
+            1.. => return Some(decode(pid, status, &usage)),
+            _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            // ECHILD: there is no child at all.
+            _ => return None,
+        }
+    }
+}
+
+fn decode(pid: i32, status: i32, usage: &libc::rusage) -> Status {
+    let change = if libc::WIFEXITED(status) {
+        Change::Exited(libc::WEXITSTATUS(status))
+    } else if libc::WIFSIGNALED(status) {
+        Change::Signaled { signal: libc::WTERMSIG(status), core: libc::WCOREDUMP(status) }
+    } else if libc::WIFSTOPPED(status) {
+        Change::Stopped(libc::WSTOPSIG(status))
+    } else {
+        Change::Continued
+    };
+    let dead = matches!(change, Change::Exited(_) | Change::Signaled { .. });
+    let kilobytes = if dead { u64::try_from(usage.ru_maxrss).unwrap_or(0) } else { 0 };
+    Status { pid: Pid::from_raw(pid), change, peak_memory: kilobytes * 1024 }
+}
+
+/// Sends a signal. Pids that could mean a group or everybody are refused.
+pub(crate) fn kill(pid: Pid, signal: i32) -> io::Result<()> {
+    if pid.as_raw() <= 1 {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    // SAFETY: kill(2) takes plain numbers.
+    let result = unsafe { libc::kill(pid.as_raw(), signal) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The signal that the kernel sends to this process when its parent dies. setuid clears it.
+pub(crate) fn set_death_signal(signal: Option<i32>) -> io::Result<()> {
+    set_process_mark(libc::PR_SET_PDEATHSIG, signal.unwrap_or(0))
+}
+
+fn set_process_mark(mark: i32, value: i32) -> io::Result<()> {
+    let value = libc::c_ulong::try_from(value).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: the marks used here take one integer; the unused arguments are zero, as prctl(2) asks.
+    let result = unsafe { libc::prctl(mark, value, 0, 0, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Becomes the leader of a new session, without a terminal.
+pub(crate) fn new_session() -> io::Result<()> {
+    nix::unistd::setsid()?;
+    Ok(())
+}
+
+/// Waits until the child `pid` has died; for a child that is known to be on its way out.
+pub(crate) fn wait_for(pid: Pid) -> io::Result<()> {
+    loop {
+        match nix::sys::wait::waitpid(pid, None) {
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(()),
+        }
+    }
+}
+
+/// Makes standard input, output and error the given file, usually `/dev/null`.
+pub(crate) fn replace_stdio(with: impl AsFd) -> io::Result<()> {
+    nix::unistd::dup2_stdin(&with)?;
+    nix::unistd::dup2_stdout(&with)?;
+    nix::unistd::dup2_stderr(&with)?;
+    Ok(())
+}
+
+/// Removes a variable from the environment. The process must have one thread.
+pub(crate) fn forget_environment(name: &str) {
+    // SAFETY: the master has one thread, so nobody reads the environment meanwhile.
+    unsafe { std::env::remove_var(name) }
+}
+
+/// Changes or adds a variable of the environment. The process must have one thread.
+pub(crate) fn set_environment(name: &str, value: &str) {
+    // SAFETY: as above.
+    unsafe { std::env::set_var(name, value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kill_never_means_a_group_or_everybody() {
+        for pid in [-1, 0, 1, -77] {
+            assert!(kill(Pid::from_raw(pid), 0).is_err());
+        }
+        assert!(kill(Pid::this(), 0).is_ok());
+    }
+
+    #[test]
+    fn a_wait_status_is_decoded() {
+        // SAFETY: rusage is plain integers, for which zero is a value.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        usage.ru_maxrss = 3;
+        let status = decode(9, 0x0300, &usage);
+        assert_eq!((status.change, status.peak_memory), (Change::Exited(3), 3072));
+        assert_eq!(decode(9, 9, &usage).change, Change::Signaled { signal: 9, core: false });
+        assert_eq!(decode(9, 0x137f, &usage).change, Change::Stopped(19));
+        assert_eq!(decode(9, 0xffff, &usage).change, Change::Continued);
+    }
+}
