@@ -1,0 +1,368 @@
+//! The socket pair between the master and one child: orders down, reports up, and the end of one seen by the other. It
+//! does not decide what is sent when, and does not log.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::sys::socket::{self, packet};
+
+/// The longest text of a report, in bytes; a longer one is cut.
+pub(crate) const MAX_TEXT: usize = 4096;
+
+/// One end. It is closed when dropped, which the other end sees.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    /// Non-blocking, close-on-exec, SOCK_SEQPACKET: a message is whole or not there.
+    socket: OwnedFd,
+}
+
+/// What the master tells a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Leave the listeners, finish what is in flight, and go.
+    Retire(Farewell),
+    /// Go at once.
+    Quick,
+    /// Take a turn, so that the slot shows that you can.
+    Ping,
+    /// Go on writing to the log files that come with it: the error log's first, then the access log's, each only if it
+    /// is named here.
+    Reopen {
+        /// Whether the error log's comes.
+        errorlog: bool,
+        /// Whether the access log's comes.
+        accesslog: bool,
+    },
+}
+
+/// Why a child retires: it decides how long idle connections stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// Others go on in its place.
+    Reload,
+    /// The whole server stops.
+    Stop,
+}
+
+/// What a child tells the master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// Look at my slot.
+    Look,
+    /// Open the log files anew, for me: I was told to, and have no right to the directory.
+    WantsLogs,
+    /// Why it cannot boot.
+    Failed(String),
+}
+
+/// What came of receiving.
+#[derive(Debug)]
+pub(crate) enum Received<T> {
+    /// A message and its descriptors, as many as it says.
+    Message(T, Vec<OwnedFd>),
+    /// Nothing there now.
+    Nothing,
+    /// The other end is closed, and everything that it had sent was received.
+    Closed,
+}
+
+/// What came of sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Sent {
+    /// It is in the other's queue.
+    Yes,
+    /// The queue is full; the other does not read.
+    Full,
+    /// The other end is closed.
+    Closed,
+}
+
+/// Two ends: the master's and the child's.
+pub(crate) fn pair() -> io::Result<(Pair, Pair)> {
+    let (master, child) = socket::seqpacket_pair()?;
+    Ok((Pair { socket: master }, Pair { socket: child }))
+}
+
+impl Pair {
+    /// Sends an order, with the descriptors that it names.
+    ///
+    /// # Errors
+    /// `InvalidInput` when there are more or fewer descriptors than it names.
+    pub(crate) fn send_order(&self, order: &Order, descriptors: &[BorrowedFd<'_>]) -> io::Result<Sent> {
+        if descriptors.len() != order.descriptors() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.send(&order.encode(), descriptors)
+    }
+
+    /// Sends a report.
+    pub(crate) fn send_report(&self, report: &Report) -> io::Result<Sent> {
+        self.send(&report.encode(), &[])
+    }
+
+    /// Receives one order.
+    ///
+    /// # Errors
+    /// `InvalidData` for what is no order: it is gone from the queue, and its descriptors are closed.
+    pub(crate) fn receive_order(&self) -> io::Result<Received<Order>> {
+        self.receive(Order::decode, Order::descriptors)
+    }
+
+    /// Receives one report.
+    ///
+    /// # Errors
+    /// `InvalidData` for what is no report: it is gone from the queue, and its descriptors are closed.
+    pub(crate) fn receive_report(&self) -> io::Result<Received<Report>> {
+        self.receive(Report::decode, |_| 0)
+    }
+
+    fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<Sent> {
+        match packet::send(&self.socket, bytes, descriptors) {
+            Ok(()) => Ok(Sent::Yes),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Sent::Full),
+            Err(error) if is_closed(&error) => Ok(Sent::Closed),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn receive<T>(
+        &self,
+        decode: fn(&[u8]) -> Option<T>,
+        descriptors: fn(&T) -> usize,
+    ) -> io::Result<Received<T>> {
+        let mut buffer = [0; MAX_TEXT + 1];
+        let packet = match self.receive_packet(&mut buffer) {
+            Ok(packet) => packet,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(Received::Nothing);
+            }
+            Err(error) if is_closed(&error) => return Ok(Received::Closed),
+            Err(error) => return Err(error),
+        };
+        if packet.length == 0 && packet.descriptors.is_empty() && socket::peer_gone(&self.socket) {
+            return Ok(Received::Closed);
+        }
+        let message = decode(&buffer[..packet.length]).filter(|_| !packet.truncated);
+        match message.filter(|message| descriptors(message) == packet.descriptors.len()) {
+            Some(message) => Ok(Received::Message(message, packet.descriptors)),
+            None => Err(io::Error::new(io::ErrorKind::InvalidData, "not a message of this program")),
+        }
+    }
+
+    /// A peer that was closed with our messages unread says so once; what it sent before that is still in the queue.
+    fn receive_packet(&self, buffer: &mut [u8]) -> io::Result<packet::Packet> {
+        match packet::receive(&self.socket, buffer) {
+            Err(error) if is_closed(&error) => packet::receive(&self.socket, buffer),
+            other => other,
+        }
+    }
+}
+
+impl AsFd for Pair {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
+}
+
+impl Order {
+    /// One byte that names it, and one that says more where there is more.
+    fn encode(self) -> [u8; 2] {
+        match self {
+            Order::Retire(Farewell::Reload) => *b"Rr",
+            Order::Retire(Farewell::Stop) => *b"Rs",
+            Order::Quick => *b"Q.",
+            Order::Ping => *b"P.",
+            Order::Reopen { errorlog, accesslog } => {
+                [b'O', b'0' + u8::from(errorlog) + 2 * u8::from(accesslog)]
+            }
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Order> {
+        match bytes {
+            b"Rr" => Some(Order::Retire(Farewell::Reload)),
+            b"Rs" => Some(Order::Retire(Farewell::Stop)),
+            b"Q." => Some(Order::Quick),
+            b"P." => Some(Order::Ping),
+            [b'O', bits @ b'0'..=b'3'] => {
+                Some(Order::Reopen { errorlog: bits & 1 != 0, accesslog: bits & 2 != 0 })
+            }
+            _ => None,
+        }
+    }
+
+    /// How many descriptors come with it.
+    fn descriptors(&self) -> usize {
+        match self {
+            Order::Retire(_) | Order::Quick | Order::Ping => 0,
+            Order::Reopen { errorlog, accesslog } => usize::from(*errorlog) + usize::from(*accesslog),
+        }
+    }
+}
+
+impl Report {
+    fn encode(&self) -> Vec<u8> {
+        match self {
+            Report::Look => b"L".to_vec(),
+            Report::WantsLogs => b"U".to_vec(),
+            Report::Failed(text) => {
+                let text = &text[..text.floor_char_boundary(MAX_TEXT)];
+                [b"F", text.as_bytes()].concat()
+            }
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Report> {
+        match bytes {
+            b"L" => Some(Report::Look),
+            b"U" => Some(Report::WantsLogs),
+            [b'F', text @ ..] => Some(Report::Failed(String::from_utf8_lossy(text).into_owned())),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read, Write};
+
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+    use super::*;
+
+    const REOPEN: Order = Order::Reopen { errorlog: true, accesslog: true };
+
+    fn message<T>(received: io::Result<Received<T>>) -> (T, Vec<OwnedFd>) {
+        match received.unwrap() {
+            Received::Message(message, descriptors) => (message, descriptors),
+            Received::Nothing => panic!("nothing came"),
+            Received::Closed => panic!("closed"),
+        }
+    }
+
+    fn send(pair: &Pair, order: Order) -> Sent {
+        pair.send_order(&order, &[]).unwrap()
+    }
+
+    #[test]
+    fn orders_and_reports_arrive_as_they_were_sent() {
+        let (master, child) = pair().unwrap();
+        let orders = [
+            Order::Retire(Farewell::Reload),
+            Order::Retire(Farewell::Stop),
+            Order::Quick,
+            Order::Ping,
+            Order::Reopen { errorlog: false, accesslog: false },
+        ];
+        for order in orders {
+            assert_eq!(send(&master, order), Sent::Yes);
+        }
+        for order in orders {
+            assert_eq!(message(child.receive_order()).0, order);
+        }
+        assert!(matches!(child.receive_order(), Ok(Received::Nothing)));
+        for report in [Report::Look, Report::Failed("no such file".into()), Report::Failed(String::new())] {
+            assert_eq!(child.send_report(&report).unwrap(), Sent::Yes);
+            assert_eq!(message(master.receive_report()).0, report);
+        }
+    }
+
+    #[test]
+    fn a_long_report_is_cut_between_two_characters() {
+        let (master, child) = pair().unwrap();
+        let text = format!("x{}", "ä".repeat(MAX_TEXT));
+        assert_eq!(child.send_report(&Report::Failed(text.clone())).unwrap(), Sent::Yes);
+        let (Report::Failed(received), _) = message(master.receive_report()) else { panic!() };
+        assert_eq!(received, text[..MAX_TEXT - 1]);
+    }
+
+    #[test]
+    fn reopen_brings_its_descriptors_and_they_are_close_on_exec() {
+        let (master, child) = pair().unwrap();
+        let (mut errors, mut accesses) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let sent = master.send_order(&REOPEN, &[errors.as_fd(), accesses.as_fd()]);
+        assert_eq!(sent.unwrap(), Sent::Yes);
+        let (order, descriptors) = message(child.receive_order());
+        assert_eq!(order, REOPEN);
+        for (descriptor, text) in descriptors.into_iter().zip(["error", "access"]) {
+            let flags = FdFlag::from_bits_retain(fcntl(&descriptor, FcntlArg::F_GETFD).unwrap());
+            assert!(flags.contains(FdFlag::FD_CLOEXEC));
+            File::from(descriptor).write_all(text.as_bytes()).unwrap();
+        }
+        for (file, text) in [(&mut errors, "error"), (&mut accesses, "access")] {
+            let mut found = String::new();
+            std::io::Seek::rewind(file).unwrap();
+            file.read_to_string(&mut found).unwrap();
+            assert_eq!(found, text);
+        }
+    }
+
+    #[test]
+    fn an_order_is_not_sent_with_another_number_of_descriptors() {
+        let (master, child) = pair().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        assert!(master.send_order(&REOPEN, &[file.as_fd()]).is_err());
+        assert!(master.send_order(&Order::Quick, &[file.as_fd()]).is_err());
+        assert!(matches!(child.receive_order(), Ok(Received::Nothing)));
+    }
+
+    #[test]
+    fn what_is_no_message_is_an_error_and_the_next_one_is_received() {
+        let (master, child) = pair().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let too_many = vec![file.as_fd(); packet::MAX_DESCRIPTORS];
+        for bytes in [&b""[..], b"R", b"Rx", b"O4", b"L", b"Q", &[0xff; 9000]] {
+            packet::send(&master, bytes, &[]).unwrap();
+        }
+        packet::send(&master, b"Q.", &too_many).unwrap();
+        packet::send(&master, b"O3", &[]).unwrap();
+        assert_eq!(send(&master, Order::Ping), Sent::Yes);
+        for _ in 0..9 {
+            assert_eq!(child.receive_order().unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
+        assert_eq!(message(child.receive_order()).0, Order::Ping);
+    }
+
+    #[test]
+    fn a_full_queue_is_no_error_and_loses_nothing() {
+        let (master, child) = pair().unwrap();
+        let mut sent = 0;
+        while send(&master, Order::Ping) == Sent::Yes {
+            sent += 1;
+        }
+        assert!(sent > 0);
+        let mut received = 0;
+        while let Received::Message(..) = child.receive_order().unwrap() {
+            received += 1;
+        }
+        assert_eq!(received, sent);
+        assert_eq!(send(&master, Order::Quick), Sent::Yes);
+    }
+
+    #[test]
+    fn the_end_of_one_is_seen_by_the_other() {
+        let (master, child) = pair().unwrap();
+        drop(child);
+        assert!(matches!(master.receive_report(), Ok(Received::Closed)));
+        assert!(matches!(master.receive_report(), Ok(Received::Closed)), "and stays so");
+        assert_eq!(send(&master, Order::Quick), Sent::Closed);
+    }
+
+    #[test]
+    fn the_last_words_of_a_child_that_never_read_are_received() {
+        let (master, child) = pair().unwrap();
+        assert_eq!(send(&master, Order::Ping), Sent::Yes);
+        let last = Report::Failed("cannot load".into());
+        assert_eq!(child.send_report(&last).unwrap(), Sent::Yes);
+        drop(child);
+        assert_eq!(message(master.receive_report()).0, last);
+        assert!(matches!(master.receive_report(), Ok(Received::Closed)));
+    }
+}
