@@ -1,0 +1,273 @@
+//! The forms of a request target, authorities, and percent-decoding. No normalising: what was sent is what is seen.
+
+use std::net::Ipv6Addr;
+use std::ops::Range;
+
+use super::field::byte_table;
+use super::reject::Reject;
+
+/// Where the parts of a target are, as places in it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) path: Range<usize>,
+    pub(super) query: Option<Range<usize>>,
+    pub(super) authority: Option<Range<usize>>,
+}
+
+impl Target {
+    /// Reads a target of printable ASCII (RFC 9112 §3.2) that is not CONNECT's. A fragment, which should not be there,
+    /// is left out of both path and query.
+    pub(super) fn parse(target: &[u8], is_options: bool) -> Result<Target, Reject> {
+        match target {
+            [b'/', ..] => Ok(Target::split(target, 0, 0, None)),
+            b"*" if is_options => Ok(Target { path: 0..1, query: None, authority: None }),
+            b"*" => Err(Reject::ASTERISK),
+            _ => Target::parse_absolute(target),
+        }
+    }
+
+    fn parse_absolute(target: &[u8]) -> Result<Target, Reject> {
+        let is_https = starts_with_ignoring_case(target, b"https://");
+        if !is_https && !starts_with_ignoring_case(target, b"http://") {
+            return Err(Reject::TARGET_FORM);
+        }
+        let slashes = if is_https { 6 } else { 5 };
+        let start = slashes + 2;
+        let after = &target[start..];
+        let length = memchr::memchr3(b'/', b'?', b'#', after).unwrap_or(after.len());
+        let authority = start..start + length;
+        if !is_authority(&target[authority.clone()]) {
+            return Err(Reject::TARGET_AUTHORITY);
+        }
+        // All transports are plain so far.
+        if is_https {
+            return Err(Reject::TARGET_HTTPS);
+        }
+        Ok(Target::split(target, authority.end, slashes, Some(authority)))
+    }
+
+    /// Splits what follows `start` at `?` and `#`. An empty path is `/` (RFC 9110 §4.2.3), for which any slash of the
+    /// target serves: the one at `slash`.
+    fn split(target: &[u8], start: usize, slash: usize, authority: Option<Range<usize>>) -> Target {
+        // Most targets have neither, and are looked at once.
+        let (mark, end) = match memchr::memchr2(b'?', b'#', &target[start..]) {
+            None => (None, target.len()),
+            Some(offset) if target[start + offset] == b'#' => (None, start + offset),
+            Some(offset) => {
+                let query = &target[start + offset..];
+                let length = memchr::memchr(b'#', query).unwrap_or(query.len());
+                (Some(start + offset), start + offset + length)
+            }
+        };
+        let path = start..mark.unwrap_or(end);
+        Target {
+            path: if path.is_empty() { slash..slash + 1 } else { path },
+            query: mark.map(|mark| mark + 1..end),
+            authority,
+        }
+    }
+}
+
+fn starts_with_ignoring_case(text: &[u8], prefix: &[u8]) -> bool {
+    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2) with a host that is not empty, and no user name.
+pub(super) fn is_authority(value: &[u8]) -> bool {
+    let (host_is_valid, rest) = match value {
+        [b'[', inside @ ..] => {
+            let Some(close) = memchr::memchr(b']', inside) else {
+                return false;
+            };
+            (is_ip_literal(&inside[..close]), &inside[close + 1..])
+        }
+        _ => {
+            let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
+            (is_reg_name(&value[..end]), &value[end..])
+        }
+    };
+    host_is_valid && is_port_part(rest)
+}
+
+/// Nothing, or a colon and a port number, which may be empty (RFC 3986 §3.2.3).
+fn is_port_part(rest: &[u8]) -> bool {
+    let Some((colon, digits)) = rest.split_first() else {
+        return true;
+    };
+    let mut port = 0u32;
+    for digit in digits {
+        if !digit.is_ascii_digit() || port > 65_535 {
+            return false;
+        }
+        port = port * 10 + u32::from(digit - b'0');
+    }
+    *colon == b':' && port <= 65_535
+}
+
+/// A name or an IPv4 address: RFC 3986 §3.2.2, but not empty.
+fn is_reg_name(name: &[u8]) -> bool {
+    let mut rest = name;
+    while let Some(at) = rest.iter().position(|&byte| !is_host_byte(byte)) {
+        rest = match rest[at..] {
+            [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => &rest[at + 3..],
+            _ => return false,
+        };
+    }
+    !name.is_empty()
+}
+
+#[inline]
+fn is_host_byte(byte: u8) -> bool {
+    HOST[usize::from(byte)]
+}
+
+/// unreserved and sub-delims of RFC 3986 §2.
+static HOST: [bool; 256] = byte_table!(byte => byte.is_ascii_alphanumeric()
+    || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')')
+    || matches!(byte, b'*' | b'+' | b',' | b';' | b'='));
+
+/// What stands between `[` and `]`: an IPv6 address, or an address of a future version.
+fn is_ip_literal(literal: &[u8]) -> bool {
+    if let [b'v' | b'V', future @ ..] = literal {
+        let Some(dot) = future.iter().position(|&byte| byte == b'.') else {
+            return false;
+        };
+        let (version, address) = (&future[..dot], &future[dot + 1..]);
+        return !version.is_empty()
+            && version.iter().all(u8::is_ascii_hexdigit)
+            && !address.is_empty()
+            && address.iter().all(|&byte| is_host_byte(byte) || byte == b':');
+    }
+    str::from_utf8(literal).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
+}
+
+/// Appends `raw` to `out` with each `%` and two hexadecimal digits replaced by the byte that they name, once. A `%`
+/// without two digits stays as it is.
+///
+/// ```
+/// let mut path = Vec::new();
+/// unirs::http::percent_decode(b"/a%20b%2525%zz", &mut path);
+/// assert_eq!(path, b"/a b%25%zz");
+/// ```
+pub fn percent_decode(raw: &[u8], out: &mut Vec<u8>) {
+    out.reserve(raw.len());
+    let mut rest = raw;
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        out.extend_from_slice(&rest[..at]);
+        let decoded = match rest[at + 1..] {
+            [high, low, ..] => hex_value(high).zip(hex_value(low)),
+            _ => None,
+        };
+        let (byte, length) = decoded.map_or((b'%', 1), |(high, low)| (high << 4 | low, 3));
+        out.push(byte);
+        rest = &rest[at + length..];
+    }
+    out.extend_from_slice(rest);
+}
+
+/// The value of a hexadecimal digit.
+pub(super) fn hex_value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_with_and_without_ports_are_authorities() {
+        for valid in [
+            "a",
+            "a.b-c_d~e",
+            "127.0.0.1",
+            "127.0.0.1:8000",
+            "a:",
+            "a:0",
+            "a:65535",
+            "[::1]",
+            "[::1]:80",
+            "a%20b",
+            "a,b",
+            "[v1.fe:x]",
+            "xn--bcher-kva.example:00080",
+        ] {
+            assert!(is_authority(valid.as_bytes()), "{valid}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_with_a_port_is_no_authority() {
+        for invalid in [
+            "",
+            ":",
+            ":80",
+            "a:b",
+            "a:65536",
+            "a:99999999999999999999",
+            "a b",
+            "a/b",
+            "a@b",
+            "u:p@b",
+            "[::1",
+            "::1",
+            "[]",
+            "[::1]x",
+            "[::1]80",
+            "[fe80::1%25eth0]",
+            "a%2",
+            "a%zz",
+            "a\\b",
+            "a?b",
+            "a#b",
+            "[v1]",
+            "[v.a]",
+            "a:80:80",
+            "\u{e9}",
+            "a\"b",
+            "a<b",
+            "[127.0.0.1]",
+        ] {
+            assert!(!is_authority(invalid.as_bytes()), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_split_at_the_first_question_mark() {
+        let target = Target::parse(b"/a?b?c", false).expect("valid");
+        assert_eq!(target, Target { path: 0..2, query: Some(3..6), authority: None });
+        let target = Target::parse(b"/?", false).expect("valid");
+        assert_eq!(target, Target { path: 0..1, query: Some(2..2), authority: None });
+    }
+
+    #[test]
+    fn a_fragment_is_neither_path_nor_query() {
+        let target = Target::parse(b"/a#b?c", false).expect("valid");
+        assert_eq!(target, Target { path: 0..2, query: None, authority: None });
+        let target = Target::parse(b"/a?b#c", false).expect("valid");
+        assert_eq!(target, Target { path: 0..2, query: Some(3..4), authority: None });
+    }
+
+    #[test]
+    fn the_absolute_form_names_its_authority_and_its_path_may_be_empty() {
+        let target = Target::parse(b"http://a:80?q", false).expect("valid");
+        assert_eq!(target, Target { path: 5..6, query: Some(12..13), authority: Some(7..11) });
+        let target = Target::parse(b"HTTP://a/b", false).expect("valid");
+        assert_eq!(target, Target { path: 8..10, query: None, authority: Some(7..8) });
+        assert_eq!(Target::parse(b"HTTPS://a/b", false), Err(Reject::TARGET_HTTPS));
+        assert_eq!(Target::parse(b"https://", false), Err(Reject::TARGET_AUTHORITY));
+        assert_eq!(Target::parse(b"http://", false), Err(Reject::TARGET_AUTHORITY));
+        assert_eq!(Target::parse(b"http:/a", false), Err(Reject::TARGET_FORM));
+    }
+
+    #[test]
+    fn percent_decoding_keeps_what_it_cannot_decode() {
+        let mut out = b"kept".to_vec();
+        percent_decode(b"%41%4a%4A%%41%4%", &mut out);
+        assert_eq!(out, b"keptAJJ%A%4%");
+    }
+}
