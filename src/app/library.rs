@@ -1,0 +1,213 @@
+//! A library of the disk becomes a checked table of functions, or a sentence that says what was found there. Not
+//! the calls themselves (`door`).
+#![allow(unsafe_code)] // The design's list of places: sys, app::library, app::door.
+
+use std::ffi::{CStr, CString, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use std::{fs, io, mem, ptr, slice};
+
+use unirs_app::abi::{self, ABI_VERSION, ENTRY_SYMBOL, flag};
+
+use super::elf;
+use super::{Fault, LoadError};
+
+/// A library file as it was when it was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Absolute, symbolic links resolved.
+    pub path: PathBuf,
+    /// In bytes.
+    pub size: u64,
+    /// When it was last written.
+    pub modified: SystemTime,
+}
+
+/// An application's table, checked and copied: what it does not have is null.
+pub(super) struct Table {
+    pub(super) app: abi::App,
+    pub(super) name: String,
+    pub(super) version: String,
+}
+
+/// Loads the library at `path` for the rest of the process's life: nothing is ever unloaded, for threads of the
+/// application may run in it.
+pub(super) fn open(path: &Path) -> Result<(Table, Origin), LoadError> {
+    let failed = |fault| LoadError::Library { path: path.to_owned(), fault };
+    let origin = find(path).map_err(failed)?;
+    elf::check(&origin.path).map_err(failed)?;
+    let entry = entry(&origin.path).map_err(failed)?;
+    // SAFETY: the symbol's type is what the interface says; whether the library keeps to that cannot be seen.
+    let table = unsafe { entry() };
+    // SAFETY: what the entry returned is null, or a table that lives as long as the process.
+    let mut table = unsafe { Table::read(table) }.map_err(failed)?;
+    if table.name.is_empty() {
+        table.name = origin.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    }
+    Ok((table, origin))
+}
+
+/// What is at `path` now, all symbolic links resolved.
+fn find(path: &Path) -> Result<Origin, Fault> {
+    let path = fs::canonicalize(path).map_err(Fault::Unreadable)?;
+    let metadata = fs::metadata(&path).map_err(Fault::Unreadable)?;
+    if metadata.is_dir() {
+        return Err(Fault::Found("a folder".into()));
+    }
+    if !metadata.is_file() {
+        return Err(Fault::Found("a device, pipe or socket".into()));
+    }
+    let modified = metadata.modified().map_err(Fault::Unreadable)?;
+    Ok(Origin { path, size: metadata.len(), modified })
+}
+
+/// Loads the library and finds its one symbol.
+fn entry(path: &Path) -> Result<abi::Entry, Fault> {
+    let name = CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Fault::Unreadable(io::ErrorKind::InvalidInput.into()))?;
+    // SAFETY: a terminated string; the library's constructors run here, which is what loading means.
+    let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+    if library.is_null() {
+        return Err(refused(path, &linker_message()));
+    }
+    let symbol = CString::new(ENTRY_SYMBOL).map_err(|_| Fault::NoSymbol)?;
+    // SAFETY: a handle that was just opened, and a terminated string.
+    let address = unsafe { libc::dlsym(library, symbol.as_ptr()) };
+    if address.is_null() {
+        return Err(Fault::NoSymbol);
+    }
+    if is_variable(address) {
+        return Err(Fault::Variable);
+    }
+    // SAFETY: a pointer and a pointer to a function have the same form on every target of unirs, and the interface
+    // says that this one is an `Entry`.
+    Ok(unsafe { (&raw const address).cast::<abi::Entry>().read() })
+}
+
+/// The symbol at `address` is data: somebody exported the table itself. To call it would end the process.
+fn is_variable(address: *mut c_void) -> bool {
+    /// `RTLD_DL_SYMENT` of glibc's dlfcn.h: the symbol's entry is wanted beside its name.
+    const SYMBOL_ENTRY: i32 = 1;
+    /// `STT_OBJECT` of elf.h.
+    const OBJECT: u8 = 1;
+    let mut info = mem::MaybeUninit::<libc::Dl_info>::uninit();
+    let mut symbol = ptr::null_mut::<c_void>();
+    // SAFETY: both places are the linker's to fill; an address that it does not know is answered by 0.
+    let found = unsafe { libc::dladdr1(address, info.as_mut_ptr(), &mut symbol, SYMBOL_ENTRY) };
+    if found == 0 || symbol.is_null() {
+        return false;
+    }
+    // SAFETY: the linker's own entry of this symbol, which lives as long as the library.
+    let kind = unsafe { (*symbol.cast::<libc::Elf64_Sym>()).st_info } & 0xf;
+    kind == OBJECT
+}
+
+/// What the dynamic linker says about its last failure on this thread.
+fn linker_message() -> String {
+    // SAFETY: no arguments; the string is this thread's until the next call of the linker.
+    let message = unsafe { libc::dlerror() };
+    if message.is_null() {
+        return "the dynamic linker gives no reason".to_owned();
+    }
+    // SAFETY: terminated, and copied at once.
+    unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned()
+}
+
+/// The linker's refusal, without the path that our own sentence begins with.
+fn refused(path: &Path, message: &str) -> Fault {
+    let path = format!("{}: ", path.display());
+    let message = message.strip_prefix(&path).unwrap_or(message);
+    if message.contains("position-independent executable") {
+        return Fault::Found("an executable program".into());
+    }
+    Fault::Linker(message.to_owned())
+}
+
+/// The part of a table that there must be: everything up to `call`.
+pub(super) const LEAST: usize = mem::offset_of!(abi::App, call) + size_of::<usize>();
+
+impl Table {
+    /// The table of an application that is linked into this program, checked as any other.
+    pub(super) fn linked(table: &'static abi::App) -> Result<Table, Fault> {
+        // SAFETY: a reference to a whole table, which lives as long as the process.
+        unsafe { Table::read(table) }
+    }
+
+    /// Checks the table at `found` and copies what it has.
+    ///
+    /// # Safety
+    ///
+    /// `found` is null, or a table of as many bytes as it says, which lives as long as the process.
+    pub(super) unsafe fn read(found: *const abi::App) -> Result<Table, Fault> {
+        if found.is_null() {
+            return Err(Fault::Table("is null".into()));
+        }
+        if !found.is_aligned() {
+            return Err(Fault::Table("is not aligned to 8 bytes".into()));
+        }
+        // SAFETY: every table begins with its size and the version.
+        let (size, version) = unsafe { ((*found).size as usize, (*found).abi) };
+        if version != ABI_VERSION {
+            return Err(Fault::Version(version));
+        }
+        if size < LEAST {
+            return Err(Fault::Short(size));
+        }
+        let mut app = EMPTY;
+        // Whole fields only: each is a word, after the two halves of the first.
+        let covered = size.min(size_of::<abi::App>()) / size_of::<usize>() * size_of::<usize>();
+        // SAFETY: the table says that so many bytes are there; `app` has room for them; they do not overlap.
+        unsafe { ptr::copy_nonoverlapping(found.cast::<u8>(), (&raw mut app).cast::<u8>(), covered) };
+        Table::check(app)
+    }
+
+    fn check(app: abi::App) -> Result<Table, Fault> {
+        let unknown = app.flags & !(flag::SERIAL | flag::REQUEST_HOOKS);
+        if unknown != 0 {
+            return Err(Fault::Table(format!("has flags that this server does not know: {unknown:#x}")));
+        }
+        if app.call.is_none() {
+            return Err(Fault::Table("has no function `call`".into()));
+        }
+        if !app.waiters.is_aligned() {
+            return Err(Fault::Table("has a counter `waiters` that is not aligned to 4 bytes".into()));
+        }
+        let (name, version) = (text(&app.name, "name")?, text(&app.version, "version")?);
+        Ok(Table { app, name, version })
+    }
+}
+
+/// A copy of a text of the table.
+fn text(bytes: &abi::Bytes, what: &str) -> Result<String, Fault> {
+    if bytes.len == 0 {
+        return Ok(String::new());
+    }
+    if bytes.data.is_null() || bytes.len > 256 {
+        return Err(Fault::Table(format!("has a {what} that is null or longer than 256 bytes")));
+    }
+    // SAFETY: not null; unirs_app.h: the table's texts live as long as the table.
+    let bytes = unsafe { slice::from_raw_parts(bytes.data, bytes.len) };
+    Ok(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// A table without anything.
+const EMPTY: abi::App = abi::App {
+    size: 0,
+    abi: ABI_VERSION,
+    name: abi::Bytes { data: ptr::null(), len: 0 },
+    version: abi::Bytes { data: ptr::null(), len: 0 },
+    flags: 0,
+    stack_size: 0,
+    waiters: ptr::null(),
+    start: None,
+    before_fork: None,
+    after_fork_parent: None,
+    post_fork: None,
+    thread_start: None,
+    thread_stop: None,
+    ready: None,
+    call: None,
+    hook: None,
+    stop: None,
+};
