@@ -1,0 +1,102 @@
+//! What an exchange shows of itself: to the application as a request, to the access log as a record.
+
+use std::time::Duration;
+
+use super::exchange::Job;
+use crate::app::{FieldView, RequestView};
+use crate::http::{Framing, Version};
+use crate::log::{AccessRecord, Fields, NoFields};
+use crate::sys::clock;
+
+impl Job {
+    pub(super) fn view(&self) -> RequestView<'_> {
+        let input = self.wire_ref().input.filled();
+        let (peer, door) = (&self.wire_ref().peer, self.engine.door(self.wire_ref().listener));
+        RequestView {
+            http_version: if self.head.version() == Version::Http10 { 10 } else { 11 },
+            method: self.head.method(input),
+            target: self.head.target(input),
+            path: self.decoded_path(),
+            raw_path: self.head.path(input),
+            query: self.head.query(input),
+            scheme: "http",
+            authority: self.head.authority(input),
+            prefix: b"",
+            peer_address: peer.address(),
+            peer_port: peer.port(),
+            connection_address: peer.address(),
+            connection_port: peer.port(),
+            server_address: door.address(),
+            server_port: door.port(),
+            listener: door.bind_index(),
+            content_length: match self.head.framing() {
+                Framing::None => Some(0),
+                Framing::Length(length) => Some(length),
+                Framing::Chunked => None,
+            },
+            arrived_at_ns: self.engine.wall_clock_at(self.arrived),
+            queued_ns: self.called.saturating_sub(self.arrived),
+        }
+    }
+
+    pub(super) fn view_field(&self, index: usize) -> Option<FieldView<'_>> {
+        if index >= self.head.field_count() {
+            return None;
+        }
+        let field = self.head.field(index, self.wire_ref().input.filled());
+        Some(FieldView { name: field.name, value: field.value, known: field.known })
+    }
+
+    /// The line of the access log, for an answer that took so long.
+    pub(super) fn record(&self, duration: Duration) -> AccessRecord<'_> {
+        let input = self.wire_ref().input.filled();
+        let (method, target, path, query) = match self.incoming {
+            Some(_) => {
+                let head = &self.head;
+                (head.method(input), head.target(input), self.decoded_path(), head.query(input))
+            }
+            None => (UNKNOWN, UNKNOWN, UNKNOWN, None),
+        };
+        AccessRecord {
+            peer: self.wire_ref().peer.address(),
+            method,
+            target,
+            path,
+            query,
+            protocol: if self.version() == Version::Http10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            status: self.status,
+            body_bytes: self.body_bytes,
+            duration,
+            now: clock::realtime_coarse_seconds(),
+            pid: self.engine.pid,
+            request: self,
+            response: &self.sent_head,
+            environ: &NoFields,
+        }
+    }
+}
+
+impl Fields for Job {
+    fn field(&self, name: &str) -> Option<&[u8]> {
+        let input = self.wire_ref().input.filled();
+        self.incoming.as_ref().and_then(|_| self.head.find(name, input))
+    }
+}
+
+/// The head of an answer as it was sent, for the access log.
+#[derive(Debug, Default)]
+pub(super) struct SentHead(pub(super) Vec<u8>);
+
+impl Fields for SentHead {
+    fn field(&self, name: &str) -> Option<&[u8]> {
+        let lines = self.0.split(|byte| *byte == b'\n').skip(1);
+        let mut fields = lines.filter_map(|line| {
+            let colon = memchr::memchr(b':', line)?;
+            Some((&line[..colon], line[colon + 1..].trim_ascii()))
+        });
+        fields.find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+}
+
+/// What the access log shows of a request that was not understood.
+const UNKNOWN: &[u8] = b"-";
