@@ -1,0 +1,215 @@
+//! Who has died, what is said about it, and what follows: a pause, a start that fails, a reload that is taken back.
+
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use tracing::{debug, error, info, warn};
+
+use crate::sys::process::{self, Change, Status};
+use crate::sys::signal;
+
+use super::children::{Child, Life};
+use super::generation::Fate;
+use super::limits::elapsed;
+use super::status::one_line;
+use super::watch::in_flight;
+use super::{EXIT_APPLICATION, EXIT_BOOT, Master, Phase};
+
+impl Master {
+    /// Takes every change of a child off the kernel's hands.
+    pub(super) fn reap_workers(&mut self) {
+        while let Some(status) = process::wait_any() {
+            match status.change {
+                Change::Exited(_) | Change::Signaled { .. } => self.bury(&status),
+                Change::Stopped(signal) => self.has_stopped(status.pid, signal),
+                Change::Continued => self.goes_on(status.pid),
+            }
+        }
+    }
+
+    fn has_stopped(&mut self, pid: Pid, number: i32) {
+        let now = self.now();
+        if let Some(child) = self.children.get_mut(pid) {
+            info!("worker (pid:{pid}) was stopped by {}", signal::long_name(number));
+            child.stopped_since = Some(now);
+        }
+    }
+
+    fn goes_on(&mut self, pid: Pid) {
+        if let Some(child) = self.children.get_mut(pid) {
+            info!("worker (pid:{pid}) goes on");
+            child.stopped_since = None;
+        }
+    }
+
+    fn bury(&mut self, status: &Status) {
+        // What it had said before it died may be the reason.
+        self.read_reports(status.pid);
+        let Some(child) = self.children.remove(status.pid) else {
+            debug!("reaped pid {}, an orphan that was no worker of ours", status.pid);
+            return;
+        };
+        let line = self.obituary(&child, status);
+        say(&child, status.change, &line);
+        self.settle_slot(&child);
+        self.draw_consequences(&child, status.change);
+    }
+
+    /// Folds the dead worker's figures into the master's, and decides when its slot gets the next one.
+    fn settle_slot(&mut self, child: &Child) {
+        let now = self.now();
+        let generation = self.generations.iter_mut().find(|generation| generation.number == child.generation);
+        let (Some(generation), Some(slot)) = (generation, child.slot()) else {
+            return;
+        };
+        self.departed.add(&generation.board.slot(slot).totals());
+        generation.board.reset(slot);
+        let is_staying = generation.is_staying();
+        let respawn = &mut generation.respawns[slot];
+        if child.is_expected_to_go() {
+            respawn.after_retirement(child.ready_for(now));
+            return;
+        }
+        let pause = respawn.after_death(now, child.ready_for(now));
+        if is_staying && pause > Duration::ZERO {
+            let deaths = respawn.deaths_in_row();
+            warn!("slot {slot} has lost {deaths} workers in a row; the next starts in {pause:?}");
+        }
+    }
+
+    /// A worker that was never Ready ends a start, and takes back a reload.
+    fn draw_consequences(&mut self, child: &Child, change: Change) {
+        let fate = self.generation(child.generation).map(|generation| generation.fate);
+        if child.ready_since.is_some() || child.is_expected_to_go() || fate != Some(Fate::Arriving) {
+            return;
+        }
+        let (code, sentence) = boot_failure(child, change);
+        match self.phase {
+            Phase::Starting => self.fail_start(code, sentence),
+            Phase::Running => self.take_back(&sentence),
+            Phase::Stopping { .. } => {}
+        }
+    }
+
+    /// `Worker (pid:7) exited with code 1. (slot 0, ...)`
+    fn obituary(&self, child: &Child, status: &Status) -> String {
+        let now = self.now();
+        let pid = child.pid;
+        let cause = match (status.change, child.life) {
+            (Change::Exited(code), _) => format!("Worker (pid:{pid}) exited with code {code}."),
+            (Change::Signaled { signal: libc::SIGKILL, .. }, Life::Condemned { doom, .. }) => {
+                format!("Worker (pid:{pid}) was sent SIGKILL by the master: {}.", doom.reason())
+            }
+            (Change::Signaled { signal: libc::SIGKILL, .. }, _) => {
+                format!("Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?")
+            }
+            (Change::Signaled { signal, core }, _) => {
+                let core = if core { " (core dumped)" } else { "" };
+                format!("Worker (pid:{pid}) was sent {}!{core}", signal::long_name(signal))
+            }
+            (Change::Stopped(_) | Change::Continued, _) => String::new(),
+        };
+        format!("{cause} ({})", self.circumstances(child, status, now))
+    }
+
+    fn circumstances(&self, child: &Child, status: &Status, now: u64) -> String {
+        let age = elapsed(child.spawned, now).as_secs_f64();
+        let memory = status.peak_memory / 1024 / 1024;
+        let generation = self.generations.iter().find(|generation| generation.number == child.generation);
+        let (Some(generation), Some(slot)) = (generation, child.slot()) else {
+            return format!("up {age:.1} s, peak memory {memory} MiB");
+        };
+        let view = generation.board.slot(slot);
+        format!(
+            "slot {slot}, generation {}, up {age:.1} s, {} requests served, {}, peak memory {memory} MiB",
+            child.generation,
+            view.totals().requests,
+            in_flight(view, now),
+        )
+    }
+}
+
+/// As grave as Gunicorn says it, but for what the master itself has asked for.
+fn say(child: &Child, change: Change, line: &str) {
+    match change {
+        // Its application may have called exit(), in the middle of a request.
+        Change::Exited(0) if !child.is_expected_to_go() => warn!("{line}"),
+        Change::Exited(0) | Change::Signaled { signal: libc::SIGTERM, .. } => info!("{line}"),
+        Change::Signaled { signal: libc::SIGKILL, .. } | Change::Exited(_) => {
+            if child.is_expected_to_go() {
+                warn!("{line}")
+            } else {
+                error!("{line}")
+            }
+        }
+        Change::Signaled { .. } | Change::Stopped(_) | Change::Continued => warn!("{line}"),
+    }
+}
+
+/// What the exit codes of a worker mean as long as it was never Ready, and only then.
+fn boot_failure(child: &Child, change: Change) -> (u8, String) {
+    let (code, what) = match change {
+        Change::Exited(code) if code == i32::from(EXIT_APPLICATION) => {
+            (EXIT_APPLICATION, "App failed to load.")
+        }
+        Change::Exited(_) | Change::Signaled { .. } | Change::Stopped(_) | Change::Continued => {
+            (EXIT_BOOT, "Worker failed to boot.")
+        }
+    };
+    let why = match (&child.last_words, child.life, change) {
+        (Some(words), _, _) => one_line(words),
+        (None, Life::Condemned { doom, .. }, _) => doom.reason().to_owned(),
+        (None, _, Change::Exited(code)) => format!("it exited with code {code}"),
+        (None, _, Change::Signaled { signal, .. }) => {
+            format!("it was sent {}", signal::long_name(signal))
+        }
+        (None, _, Change::Stopped(_) | Change::Continued) => "it was stopped".to_owned(),
+    };
+    (code, format!("{what} (pid:{}): {why}", child.pid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::master::children::{Doom, Owed, Role};
+
+    fn child(life: Life) -> Child {
+        Child {
+            pid: Pid::from_raw(77),
+            role: Role::Worker { slot: 0 },
+            generation: 1,
+            pair: None,
+            spawned: 0,
+            ready_since: None,
+            life,
+            stopped_since: None,
+            deaf_since: None,
+            pinged: None,
+            owed: Owed::default(),
+            last_words: None,
+        }
+    }
+
+    #[test]
+    fn only_code_four_means_that_the_application_did_not_load() {
+        let booting = child(Life::Booting);
+        let code = |change| boot_failure(&booting, change).0;
+        assert_eq!(code(Change::Exited(4)), EXIT_APPLICATION);
+        for other in [Change::Exited(3), Change::Exited(0), Change::Signaled { signal: 11, core: false }] {
+            assert_eq!(code(other), EXIT_BOOT);
+        }
+    }
+
+    #[test]
+    fn a_boot_failure_is_told_in_the_workers_own_words_if_there_are_any() {
+        let mut dead = child(Life::Booting);
+        let tell = |dead: &Child| boot_failure(dead, Change::Exited(4)).1;
+        assert_eq!(tell(&dead), "App failed to load. (pid:77): it exited with code 4");
+        dead.last_words = Some("no such file\n".to_owned());
+        assert_eq!(tell(&dead), "App failed to load. (pid:77): no such file\\n");
+        let life =
+            Life::Condemned { since: 0, patience: Duration::ZERO, doom: Doom::BootTimeout, killed: false };
+        let (_, sentence) = boot_failure(&child(life), Change::Signaled { signal: 6, core: false });
+        assert_eq!(sentence, "Worker failed to boot. (pid:77): it was not ready within boot_timeout");
+    }
+}

@@ -1,0 +1,121 @@
+//! A generation: a configuration, its board, its listeners and logs, and how many workers it is to have.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::listener::Listener;
+use crate::scoreboard::Scoreboard;
+use crate::settings::Settings;
+
+use super::children::{Child, Children, Doom, Life, Parting};
+use super::limits::Limits;
+use super::logs::Logs;
+use super::pidfile::Pidfile;
+use super::reconcile::{FreeSlot, Tally};
+use super::respawn::Respawn;
+
+/// Slots beside those for twice the workers: for replacements of workers that leave slowly, and for TTIN.
+const SPARE_SLOTS: usize = 64;
+
+/// One configuration and the workers that run it.
+pub(super) struct Generation {
+    /// 1, 2, ...; never used again.
+    pub number: u64,
+    /// As they were read for it.
+    pub settings: Arc<Settings>,
+    /// How many workers it is to have, while it is not leaving.
+    pub wanted: usize,
+    /// Its scoreboard.
+    pub board: Scoreboard,
+    /// Where it serves; a listener that two generations have is one.
+    pub listeners: Vec<Arc<Listener>>,
+    /// For each slot, when the next worker may be spawned into it.
+    pub respawns: Vec<Respawn>,
+    /// What is to become of it.
+    pub fate: Fate,
+    /// Where it writes.
+    pub logs: Logs,
+    /// A pidfile that becomes the master's when the generation is committed.
+    pub next_pidfile: Option<Pidfile>,
+}
+
+/// What is to become of a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its workers boot; it can be taken back.
+    Arriving,
+    /// It is the one that serves.
+    Serving,
+    /// Its workers are to go, and are not replaced.
+    Leaving(Parting),
+}
+
+impl Generation {
+    /// A board with room for the workers of these settings.
+    pub(super) fn board(settings: &Settings) -> std::io::Result<Scoreboard> {
+        let slots = settings.workers.saturating_mul(2).saturating_add(SPARE_SLOTS);
+        Scoreboard::create(slots, settings.threads.max(1))
+    }
+
+    /// What the reconciler needs to know of it.
+    pub(super) fn tally(&self, children: &Children) -> Tally {
+        let mut tally = Tally {
+            number: self.number,
+            fate: self.fate,
+            wanted: self.wanted,
+            booting: Vec::new(),
+            ready: Vec::new(),
+            retiring: Vec::new(),
+            failing: 0,
+            is_held: false,
+            free: Vec::new(),
+        };
+        let mut taken = HashSet::new();
+        for child in children.of(self.number) {
+            taken.extend(child.slot());
+            count(child, &mut tally);
+        }
+        let free = self.respawns.iter().enumerate().filter(|(slot, _)| !taken.contains(slot));
+        tally.free = free.map(|(slot, respawn)| free_slot(slot, respawn)).collect();
+        tally
+    }
+
+    /// What its workers are held to.
+    pub(super) fn limits(&self) -> Limits {
+        Limits { timeout: self.settings.timeout, boot_timeout: self.settings.boot_timeout }
+    }
+
+    /// True when it is to have workers.
+    pub(super) fn is_staying(&self) -> bool {
+        match self.fate {
+            Fate::Arriving | Fate::Serving => true,
+            Fate::Leaving(_) => false,
+        }
+    }
+
+    /// Its workers are to leave like this, or faster if that was said before.
+    pub(super) fn dissolve(&mut self, parting: Parting) {
+        self.fate = match self.fate {
+            Fate::Arriving | Fate::Serving => Fate::Leaving(parting),
+            Fate::Leaving(before) => Fate::Leaving(before.max(parting)),
+        };
+    }
+}
+
+fn count(child: &Child, tally: &mut Tally) {
+    match child.life {
+        Life::Booting => tally.booting.push(child.pid),
+        Life::Ready => tally.ready.push(child.pid),
+        Life::Retiring { parting, .. } => tally.retiring.push((child.pid, parting)),
+        // It was asked by a signal, and can be asked to hurry like the others.
+        Life::Condemned { doom: Doom::Deaf, killed: false, .. } => {
+            tally.retiring.push((child.pid, Parting::Reload));
+        }
+        Life::Condemned { .. } if child.ready_since.is_some() || child.is_expected_to_go() => {}
+        Life::Condemned { .. } => tally.failing += 1,
+    }
+}
+
+fn free_slot(slot: usize, respawn: &Respawn) -> FreeSlot {
+    FreeSlot { slot, not_before: respawn.not_before(), bereaved: respawn.deaths_in_row() > 0 }
+}

@@ -1,0 +1,106 @@
+//! Takes the reconciler's steps, and computes when the next turn is due.
+
+use tracing::{debug, info};
+
+use super::children::Doom;
+use super::limits::{Monotonic, NEVER, Verdict, after, judge};
+use super::reconcile::{Step, Tally, next_step};
+use super::seating::Seating;
+use super::{Master, Phase};
+use std::time::Duration;
+
+/// The master looks around at least so often, whatever it computes.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+/// How soon a message is offered again to a service manager that has not read.
+const MANAGER_PAUSE: Duration = Duration::from_millis(100);
+
+impl Master {
+    /// One step towards what is wanted. In a worker that it has just forked it returns that worker's belongings.
+    pub(super) fn manage_workers(&mut self) -> Option<Box<Seating>> {
+        let now = self.now();
+        match next_step(&self.tallies(now), now) {
+            Step::Spawn { generation, slot } => return self.spawn_worker(generation, slot),
+            Step::Retire { pid, parting } => self.retire(pid, parting),
+            Step::Dismiss { pid } => self.condemn(pid, Doom::Dismissed),
+            Step::Commit { generation } => self.commit(generation),
+            Step::RestUntil(_) => self.tidy(),
+        }
+        None
+    }
+
+    /// When the next turn is due at the latest; `None` when the master has stopped and no child is left.
+    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
+        match self.phase {
+            Phase::Stopping { .. } if self.children.is_empty() => return None,
+            Phase::Starting | Phase::Running | Phase::Stopping { .. } => {}
+        }
+        let now = self.now();
+        let step = match next_step(&self.tallies(now), now) {
+            Step::RestUntil(until) => until,
+            Step::Spawn { .. } | Step::Retire { .. } | Step::Dismiss { .. } | Step::Commit { .. } => now,
+        };
+        let manager = if self.notifier.is_waiting() { after(now, MANAGER_PAUSE) } else { NEVER };
+        let limits = self.earliest_limit(now);
+        let queues = self.next_look(now).unwrap_or(NEVER);
+        let longest = after(now, LONGEST_SLEEP);
+        Some(step.min(manager).min(limits).min(queues).min(longest))
+    }
+
+    /// Until when every child is certainly within its limits.
+    fn earliest_limit(&self, now: Monotonic) -> Monotonic {
+        let until = self.generations.iter().flat_map(|generation| {
+            self.children.of(generation.number).map(move |child| {
+                let facts = super::watch::facts(child, &generation.board, now);
+                match judge(&facts, &generation.limits(), &self.freezes) {
+                    Verdict::FineUntil(until) => until,
+                    Verdict::Ping | Verdict::Condemn(_) | Verdict::Kill => now,
+                }
+            })
+        });
+        until.min().unwrap_or(NEVER)
+    }
+
+    fn tallies(&self, now: Monotonic) -> Vec<Tally> {
+        let is_held = self.is_holding(now);
+        self.generations
+            .iter()
+            .map(|generation| Tally { is_held, ..generation.tally(&self.children) })
+            .collect()
+    }
+
+    /// Nothing is to be done: lets go of what nobody needs any more.
+    fn tidy(&mut self) {
+        self.forget_generations();
+        self.notifier.flush();
+    }
+
+    /// Generations that are leaving and have no child left.
+    fn forget_generations(&mut self) {
+        let children = &self.children;
+        self.generations.retain(|generation| {
+            let needed = generation.is_staying() || children.of(generation.number).next().is_some();
+            if !needed {
+                debug!("generation {} is gone", generation.number);
+            }
+            needed
+        });
+    }
+
+    /// All workers of an arriving generation are Ready: it takes over, and the one before it leaves.
+    fn commit(&mut self, number: u64) {
+        match self.phase {
+            Phase::Starting => {
+                self.take_over(number);
+                self.phase = Phase::Running;
+                self.came_up();
+            }
+            Phase::Running => {
+                self.take_over(number);
+                info!("Reloaded: generation {number} serves");
+                self.say_ready();
+            }
+            // Nobody arrives while the server stops.
+            Phase::Stopping { .. } => {}
+        }
+    }
+}

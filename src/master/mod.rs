@@ -1,0 +1,184 @@
+//! The master: one thread that binds, forks, watches, reloads and stops. It runs no application code and sees no byte of a
+//! client.
+//!
+//! It is one sentence, [`Master::serve`]: wait, handle, reap, murder, manage. A handler changes what is *wanted* and never waits;
+//! only [`wait`] blocks; only [`manage`] spawns and retires, one step a turn. What decides (reconcile, limits, respawn,
+//! freeze) is pure.
+
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::listener::Listener;
+use crate::log::ErrorLog;
+use crate::scoreboard::Totals;
+use crate::settings::Settings;
+use crate::sys::clock;
+use crate::sys::signal::SignalPipe;
+use crate::sys::title::Title;
+
+mod children;
+mod closing;
+mod daemon;
+mod deaths;
+mod freeze;
+mod generation;
+mod limits;
+mod listeners;
+mod logs;
+mod manage;
+mod notify;
+mod orders;
+mod pidfile;
+mod reconcile;
+mod reload;
+mod respawn;
+mod seating;
+mod signals;
+mod spawn;
+mod start;
+mod status;
+mod stop;
+mod wait;
+mod watch;
+
+pub(crate) use logs::{level, target};
+
+pub(crate) use seating::Seating;
+pub(crate) use start::run;
+
+use children::Children;
+use closing::Closing;
+use daemon::Starter;
+use freeze::Freezes;
+use generation::Generation;
+use notify::Notifier;
+use pidfile::Pidfile;
+use wait::Event;
+
+/// A worker that failed to boot ended the master.
+pub(crate) const EXIT_BOOT: u8 = 3;
+/// A worker whose application failed to load ended the master.
+pub(crate) const EXIT_APPLICATION: u8 = 4;
+
+/// Reads the configuration anew, from all that it was read from at the start. An error is a list of sentences.
+pub(crate) type Load = Box<dyn FnMut() -> Result<Settings, Vec<String>>>;
+
+/// What a master is made of.
+pub(crate) struct MasterConfig {
+    /// As they were read at the start.
+    pub settings: Settings,
+    /// Reads them again, for HUP.
+    pub load: Load,
+    /// The error log of this process, installed already.
+    pub error_log: ErrorLog,
+    /// The name that `ps` shows, if it can be set.
+    pub title: Option<Title>,
+}
+
+/// The master process. Dropping it closes all that it holds and changes nothing outside of the process: that is how a
+/// forked child lets go of it.
+pub(crate) struct Master {
+    phase: Phase,
+    /// Oldest first; never empty until the master ends.
+    generations: Vec<Generation>,
+    /// The number of the newest generation; a number is never used again.
+    newest: u64,
+    children: Children,
+    signals: SignalPipe,
+    pidfile: Option<Pidfile>,
+    notifier: Notifier,
+    /// Whoever started the daemon and waits for its word.
+    starter: Option<Starter>,
+    /// Why the server did not come up.
+    failure: Option<String>,
+    error_log: ErrorLog,
+    load: Load,
+    /// Where the program was started: relative paths begin here.
+    directory: StartDirectory,
+    /// What the service manager passed; then the `bind` of the settings does not count.
+    passed: Vec<Arc<Listener>>,
+    /// Listeners that no generation is to have any more.
+    closing: Vec<Closing>,
+    freezes: Freezes,
+    /// The figures of all workers that are gone.
+    departed: Totals,
+    /// Why the last reload was refused, until one succeeds.
+    refusal: Option<String>,
+    /// The last STATUS that the service manager heard.
+    status: String,
+    title: Option<Title>,
+    /// Descriptors that were open before the server opened any: not ours to close or to complain about.
+    foreign: Vec<RawFd>,
+}
+
+/// The working directory of the start, as a descriptor and as a name.
+#[derive(Clone, Debug)]
+struct StartDirectory {
+    fd: Arc<OwnedFd>,
+    path: PathBuf,
+}
+
+/// What the master as a whole is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The first generation has not been Ready yet.
+    Starting,
+    /// A generation serves.
+    Running,
+    /// Everybody is to leave.
+    Stopping {
+        /// What the process leaves with.
+        exit_code: u8,
+    },
+}
+
+/// How a process leaves the loop.
+enum Leave {
+    /// As the master that has stopped.
+    Stopped,
+    /// As a worker that was just forked.
+    Seated(Box<Seating>),
+}
+
+impl Master {
+    /// The loop. It ends in the master when all children are gone after a stop, and in each forked child at once.
+    fn serve(&mut self) -> Leave {
+        while let Some(deadline) = self.next_deadline() {
+            for event in self.wait(deadline) {
+                self.handle(event);
+            }
+            self.reap_workers();
+            self.murder_workers();
+            self.watch_closing_listeners();
+            if let Some(seating) = self.manage_workers() {
+                return Leave::Seated(seating);
+            }
+            self.tell_status();
+        }
+        Leave::Stopped
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Signal(signal) => self.handle_signal(signal),
+            Event::Report(pid) => self.read_reports(pid),
+            Event::Room(pid) => self.pay(pid),
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self.phase {
+            Phase::Stopping { exit_code } => exit_code,
+            Phase::Starting | Phase::Running => 0,
+        }
+    }
+
+    fn generation(&mut self, number: u64) -> Option<&mut Generation> {
+        self.generations.iter_mut().find(|generation| generation.number == number)
+    }
+
+    fn now(&self) -> limits::Monotonic {
+        clock::monotonic()
+    }
+}

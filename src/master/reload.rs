@@ -1,0 +1,225 @@
+//! HUP: a reload is a new generation that arrives beside the one that serves, takes over when all its workers are Ready,
+//! and can be taken back until then.
+
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use crate::listener::BindError;
+use crate::settings::Settings;
+use crate::sys::clock;
+
+use super::children::Parting;
+use super::generation::{Fate, Generation};
+use super::listeners;
+use super::logs::{self, Logs, LogsError};
+use super::pidfile::{Pidfile, PidfileError};
+use super::respawn::Respawn;
+use super::{Master, Phase};
+
+/// Why a generation cannot even begin to arrive.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GenerationError {
+    /// An address cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A log cannot be had.
+    #[error(transparent)]
+    Logs(#[from] LogsError),
+    /// The pidfile cannot be had.
+    #[error(transparent)]
+    Pidfile(#[from] PidfileError),
+    /// There is no memory for its scoreboard.
+    #[error("cannot make a scoreboard for {workers} workers: {source}")]
+    Board {
+        /// How many workers were asked for.
+        workers: usize,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl Master {
+    /// Reads the configuration anew. Refused, everything stays as it is, also a reload under way.
+    pub(super) fn reload(&mut self) {
+        info!("Hang up: Master");
+        let now = clock::monotonic() / 1000;
+        self.notifier.send(format!("RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS=reloading"));
+        let settings = match (self.load)() {
+            Ok(settings) => settings,
+            Err(problems) => {
+                problems.iter().for_each(|problem| error!("{problem}"));
+                return self.refuse("the configuration has errors");
+            }
+        };
+        match self.arrival(settings) {
+            Ok(generation) => self.replace_arriving(generation),
+            Err(error) => self.refuse(&error.to_string()),
+        }
+    }
+
+    /// A generation of these settings, with everything that it needs but its workers. The pidfile comes first: that a
+    /// server runs already says more than that its port is taken.
+    pub(super) fn arrival(&self, settings: Settings) -> Result<Generation, GenerationError> {
+        let mut next_pidfile = self.pidfile_for(&settings)?;
+        match self.generation_of(settings) {
+            Ok(generation) => Ok(Generation { next_pidfile, ..generation }),
+            Err(error) => {
+                remove(next_pidfile.take());
+                Err(error)
+            }
+        }
+    }
+
+    fn generation_of(&self, settings: Settings) -> Result<Generation, GenerationError> {
+        let board = Generation::board(&settings)
+            .map_err(|source| GenerationError::Board { workers: settings.workers, source })?;
+        let listeners = self.listeners_for(&settings)?;
+        let logs = Logs::open(&settings, &self.error_log, &self.directory.path)
+            .inspect_err(|_| self.abandon(&listeners))?;
+        Ok(Generation {
+            number: self.newest + 1,
+            wanted: settings.workers.max(1),
+            respawns: vec![Respawn::default(); board.slots()],
+            settings: Arc::new(settings),
+            board,
+            listeners,
+            fate: Fate::Arriving,
+            logs,
+            next_pidfile: None,
+        })
+    }
+
+    /// The pidfile that the settings name, if it is not held already. A held one must not be opened again: closing that
+    /// would lose the lock.
+    fn pidfile_for(&self, settings: &Settings) -> Result<Option<Pidfile>, PidfileError> {
+        let Some(path) = &settings.pidfile else {
+            return Ok(None);
+        };
+        let arriving = self.generations.iter().filter_map(|generation| generation.next_pidfile.as_ref());
+        if self.pidfile.iter().chain(arriving).any(|pidfile| pidfile.is_at(path)) {
+            return Ok(None);
+        }
+        Ok(Some(Pidfile::acquire(&self.directory.fd, path)?))
+    }
+
+    /// The newest configuration is the one that counts: what was arriving before it goes.
+    fn replace_arriving(&mut self, mut generation: Generation) {
+        for before in self.generations.iter_mut().filter(|before| before.fate == Fate::Arriving) {
+            info!("generation {} makes way for a newer configuration", before.number);
+            before.dissolve(Parting::Reload);
+            inherit_pidfile(before, &mut generation);
+        }
+        raise_limits(&generation.settings);
+        self.newest = generation.number;
+        self.generations.push(generation);
+        self.close_left_listeners(self.now());
+    }
+
+    /// An arriving generation has failed: whoever serves goes on.
+    pub(super) fn take_back(&mut self, reason: &str) {
+        for generation in self.generations.iter_mut().filter(|generation| generation.fate == Fate::Arriving) {
+            generation.dissolve(Parting::Reload);
+            remove(generation.next_pidfile.take());
+        }
+        self.close_left_listeners(self.now());
+        self.refuse(reason);
+    }
+
+    fn refuse(&mut self, reason: &str) {
+        match self.phase {
+            Phase::Starting => error!("Reload refused, the start goes on as it began: {reason}"),
+            Phase::Running | Phase::Stopping { .. } => {
+                let serving = self.generations.iter().find(|generation| generation.fate == Fate::Serving);
+                let number = serving.map_or(0, |generation| generation.number);
+                error!("Reload refused, generation {number} serves on: {reason}");
+                self.refusal = Some(reason.to_owned());
+                self.say_ready();
+            }
+        }
+    }
+
+    /// From here on `number` serves, and what served before leaves.
+    pub(super) fn take_over(&mut self, number: u64) {
+        self.say_where_if_new(number);
+        self.refusal = None;
+        for generation in &mut self.generations {
+            if generation.number == number {
+                generation.fate = Fate::Serving;
+            } else {
+                generation.dissolve(Parting::Reload);
+            }
+        }
+        self.switch_pidfile(number);
+        if let Some(index) = self.generations.iter().position(|generation| generation.number == number) {
+            let generation = &mut self.generations[index];
+            generation.logs.take_effect(&self.error_log);
+            generation.logs.reopen();
+        }
+        logs::reopen(&self.error_log.sink());
+        self.close_left_listeners(self.now());
+        self.show_title();
+    }
+
+    fn say_where_if_new(&self, number: u64) {
+        let arriving = self.generations.iter().find(|generation| generation.number == number);
+        let serving = self.generations.iter().find(|generation| generation.fate == Fate::Serving);
+        if let (Some(arriving), Some(serving)) = (arriving, serving)
+            && arriving.settings.bind != serving.settings.bind
+        {
+            listeners::say_where(&arriving.listeners);
+        }
+    }
+
+    fn switch_pidfile(&mut self, number: u64) {
+        let Some(generation) = self.generation(number) else {
+            return;
+        };
+        match (generation.next_pidfile.take(), generation.settings.pidfile.is_some()) {
+            // The one that is held is the one that is wanted.
+            (None, true) => {}
+            (next, _) => remove(std::mem::replace(&mut self.pidfile, next)),
+        }
+    }
+
+    /// The service manager waits for this word, at the start and after each reload, refused or not.
+    pub(super) fn say_ready(&mut self) {
+        self.status = self.status_line();
+        self.notifier.send(format!("READY=1\nSTATUS={}", self.status));
+    }
+}
+
+/// Two arriving generations that name the same pidfile share one, since it cannot be opened twice.
+fn inherit_pidfile(before: &mut Generation, next: &mut Generation) {
+    let Some(pidfile) = before.next_pidfile.take() else {
+        return;
+    };
+    match &next.settings.pidfile {
+        Some(path) if pidfile.is_at(path) => next.next_pidfile = Some(pidfile),
+        _ => remove(Some(pidfile)),
+    }
+}
+
+fn remove(pidfile: Option<Pidfile>) {
+    if let Some(Err(error)) = pidfile.map(Pidfile::remove) {
+        warn!("{error}");
+    }
+}
+
+/// Descriptors for the connections of one worker, its listeners and logs, and the master's pairs.
+pub(super) fn raise_limits(settings: &Settings) {
+    const BESIDE_CONNECTIONS: u64 = 256;
+    let connections = u64::try_from(settings.worker_connections).unwrap_or(u64::MAX);
+    let workers = u64::try_from(settings.workers).unwrap_or(u64::MAX);
+    // A connection may have a file beside it that is being sent.
+    let wanted =
+        connections.saturating_mul(2).max(workers.saturating_mul(2)).saturating_add(BESIDE_CONNECTIONS);
+    match crate::sys::fd::raise_nofile(wanted) {
+        Ok(limit) if limit < wanted => warn!(
+            "a process may open {limit} descriptors and worker_connections needs {wanted}: \
+             raise LimitNOFILE (ulimit -n) or lower worker_connections"
+        ),
+        Ok(_) => {}
+        Err(error) => warn!("cannot raise the limit of open descriptors to {wanted}: {error}"),
+    }
+}

@@ -1,0 +1,78 @@
+//! What each signal to the master means: one row each, and nothing in it waits.
+
+use tracing::{debug, info, warn};
+
+use crate::sys::signal;
+
+use super::children::Parting;
+use super::generation::{Fate, Generation};
+use super::logs;
+use super::{Master, Phase};
+
+/// The signals that the master takes.
+pub(super) const TAKEN: [i32; 10] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGWINCH,
+    libc::SIGCHLD,
+];
+
+impl Master {
+    pub(super) fn handle_signal(&mut self, number: i32) {
+        // Who has died is looked up in every turn; the signal only had to wake the master.
+        if number == libc::SIGCHLD {
+            return debug!("Handling signal: chld");
+        }
+        info!("Handling signal: {}", signal::short_name(number));
+        match (self.phase, number) {
+            (_, libc::SIGINT | libc::SIGQUIT) => self.stop(Parting::Quick),
+            (Phase::Starting | Phase::Running, libc::SIGTERM) => self.stop(Parting::Stop),
+            (Phase::Stopping { .. }, libc::SIGTERM) => self.stop(Parting::Quick),
+            (_, libc::SIGUSR1) => self.reopen_logs(),
+            (Phase::Starting | Phase::Running, libc::SIGHUP) => self.reload(),
+            (Phase::Starting | Phase::Running, libc::SIGTTIN) => self.change_workers(1),
+            (Phase::Starting | Phase::Running, libc::SIGTTOU) => self.change_workers(-1),
+            (Phase::Starting | Phase::Running, libc::SIGUSR2 | libc::SIGWINCH) => {
+                warn!("SIGUSR2 and SIGWINCH are not supported yet; nothing is done");
+            }
+            (Phase::Stopping { .. }, _) => info!("nothing is done: the server is stopping"),
+            (Phase::Starting | Phase::Running, _) => warn!("no meaning is known for it"),
+        }
+    }
+
+    fn reopen_logs(&mut self) {
+        logs::reopen(&self.error_log.sink());
+        for generation in &self.generations {
+            generation.logs.reopen();
+        }
+        self.order_reopening();
+    }
+
+    /// One worker more or less, at least one and no more than the board has room for.
+    fn change_workers(&mut self, by: isize) {
+        let Some(generation) = self.current() else {
+            return;
+        };
+        let most = generation.board.slots();
+        let wanted = generation.wanted.saturating_add_signed(by).clamp(1, most);
+        if wanted == generation.wanted {
+            return warn!("the number of workers stays {wanted}: it is between 1 and {most}");
+        }
+        generation.wanted = wanted;
+        info!("{wanted} workers are wanted");
+    }
+
+    /// The generation that serves; before there is one, the one that arrives.
+    fn current(&mut self) -> Option<&mut Generation> {
+        let serving = self.generations.iter().position(|generation| generation.fate == Fate::Serving);
+        let arriving = || self.generations.iter().rposition(|generation| generation.fate == Fate::Arriving);
+        let index = serving.or_else(arriving)?;
+        self.generations.get_mut(index)
+    }
+}

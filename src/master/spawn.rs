@@ -1,0 +1,123 @@
+//! The fork of a worker: signals blocked across it, a pair between the two, and the child's way out of the loop.
+
+use std::io;
+
+use nix::unistd::Pid;
+use tracing::{error, info};
+
+use crate::log::cause;
+use crate::pair::{self, Pair};
+use crate::sys::process::{self, Fork};
+use crate::sys::signal::{self, Mask};
+
+use super::children::{Child, Life, Owed, Role};
+use super::seating::Seating;
+use super::{EXIT_BOOT, Master, Phase};
+
+/// Which side of a fork this is, with what only that side has.
+enum Forked {
+    Master { pid: Pid, pair: Pair },
+    Worker { pair: Pair, mask: Mask },
+}
+
+impl Master {
+    /// Forks a worker into a slot. In the master it returns `None`, in the worker its belongings.
+    pub(super) fn spawn_worker(&mut self, generation: u64, slot: usize) -> Option<Box<Seating>> {
+        if let Some(generation) = self.generation(generation) {
+            generation.board.reset(slot);
+        }
+        match fork() {
+            Ok(Forked::Master { pid, pair }) => {
+                info!("Booting worker with pid: {pid}");
+                if let Some(generation) = self.generation(generation) {
+                    generation.respawns[slot].after_fork();
+                }
+                self.children.push(newborn(pid, pair, generation, slot, self.now()));
+                None
+            }
+            // Whatever happens, the child must not go on as a second master.
+            Ok(Forked::Worker { pair, mask }) => Some(
+                self.seat(generation, slot, pair, mask)
+                    .unwrap_or_else(|| process::exit_now(i32::from(EXIT_BOOT))),
+            ),
+            Err(error) => {
+                self.fork_failed(generation, slot, &error);
+                None
+            }
+        }
+    }
+
+    /// In the child: takes from the master what the worker keeps.
+    fn seat(&mut self, number: u64, slot: usize, pair: Pair, mask: Mask) -> Option<Box<Seating>> {
+        let index = self.generations.iter().position(|generation| generation.number == number)?;
+        let mut generation = self.generations.swap_remove(index);
+        generation.logs.take_effect(&self.error_log);
+        Some(Box::new(Seating {
+            settings: generation.settings,
+            generation: number,
+            slot,
+            board: generation.board,
+            pair,
+            listeners: generation.listeners,
+            access_log: generation.logs.access,
+            error_log: self.error_log.clone(),
+            directory: self.directory.fd.clone(),
+            title: self.title.take(),
+            mask,
+            master: nix::unistd::getppid(),
+            foreign: std::mem::take(&mut self.foreign),
+        }))
+    }
+
+    /// The system is out of processes, memory or descriptors: at the start that is the end, later it is tried again.
+    fn fork_failed(&mut self, number: u64, slot: usize, error: &io::Error) {
+        let cause = match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                "the limit of processes is reached (see TasksMax, LimitNPROC, ulimit -u)".to_owned()
+            }
+            _ => cause(error),
+        };
+        let sentence = format!("cannot start a worker: {cause}");
+        let now = self.now();
+        if let Some(generation) = self.generation(number) {
+            let pause = generation.respawns[slot].after_failed_fork(now);
+            if self.phase != Phase::Starting {
+                error!("{sentence}; slot {slot} tries again in {pause:?}");
+            }
+        }
+        if self.phase == Phase::Starting {
+            self.fail_start(EXIT_BOOT, sentence);
+        }
+    }
+}
+
+fn fork() -> io::Result<Forked> {
+    let (ours, childs) = pair::pair()?;
+    let mask = signal::block_all()?;
+    let side = process::fork();
+    if !matches!(side, Ok(Fork::Child)) {
+        // It can only fail for a mask that is no mask; and the new child has to be counted in any case.
+        let _restored = signal::restore(&mask);
+    }
+    Ok(match side? {
+        Fork::Parent(pid) => Forked::Master { pid, pair: ours },
+        Fork::Child => Forked::Worker { pair: childs, mask },
+    })
+}
+
+fn newborn(pid: Pid, pair: Pair, generation: u64, slot: usize, now: u64) -> Child {
+    Child {
+        pid,
+        role: Role::Worker { slot },
+        generation,
+        pair: Some(pair),
+        spawned: now,
+        ready_since: None,
+        life: Life::Booting,
+        stopped_since: None,
+        deaf_since: None,
+        pinged: None,
+        owed: Owed::default(),
+        last_words: None,
+    }
+}

@@ -1,0 +1,88 @@
+//! The one place where the master blocks: poll over the signal pipe and all pairs.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::unistd::Pid;
+use tracing::{info, warn};
+
+use crate::sys::clock;
+
+use super::Master;
+use super::limits::Monotonic;
+
+/// What the master wakes up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// A signal has come.
+    Signal(i32),
+    /// A child has said something, or has closed its end.
+    Report(Pid),
+    /// A child's queue has room again.
+    Room(Pid),
+}
+
+impl Master {
+    /// Sleeps until something happens, no longer than until `deadline`.
+    pub(super) fn wait(&mut self, deadline: Monotonic) -> Vec<Event> {
+        let asleep_since = clock::monotonic();
+        let events = self.poll(deadline.saturating_sub(asleep_since));
+        let now = clock::monotonic();
+        if let Some(frozen) = self.freezes.observe(asleep_since, deadline.max(asleep_since), now) {
+            info!("nothing ran for {:.1} s; every time limit moves by that", frozen.as_secs_f64());
+        }
+        events
+    }
+
+    fn poll(&self, nanoseconds: u64) -> Vec<Event> {
+        let listening: Vec<(Pid, PollFd<'_>)> = self.children.iter().filter_map(interest).collect();
+        let (pids, pairs): (Vec<Pid>, Vec<PollFd<'_>>) = listening.into_iter().unzip();
+        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        fds.extend(pairs);
+        match nix::poll::poll(&mut fds, round_up(nanoseconds)) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => return Vec::new(),
+            Ok(_) => {}
+            Err(errno) => {
+                warn!("cannot wait for children and signals: {errno}");
+                return Vec::new();
+            }
+        }
+        let signals = self.signals.pending().into_iter().map(Event::Signal);
+        let reports = pids.iter().zip(&fds[1..]).filter_map(|(&pid, fd)| event(pid, fd));
+        signals.chain(reports).collect()
+    }
+}
+
+fn interest(child: &super::children::Child) -> Option<(Pid, PollFd<'_>)> {
+    let pair = child.pair.as_ref()?;
+    let flags =
+        if child.owed.is_nothing() { PollFlags::POLLIN } else { PollFlags::POLLIN | PollFlags::POLLOUT };
+    Some((child.pid, PollFd::new(pair.as_fd(), flags)))
+}
+
+/// A closed end is readable too; whoever reads learns of it.
+fn event(pid: Pid, fd: &PollFd<'_>) -> Option<Event> {
+    let got = fd.revents().filter(|got| !got.is_empty())?;
+    if got == PollFlags::POLLOUT { Some(Event::Room(pid)) } else { Some(Event::Report(pid)) }
+}
+
+/// Milliseconds, never less than asked: waking early would only mean to sleep again.
+fn round_up(nanoseconds: u64) -> PollTimeout {
+    let milliseconds = nanoseconds.div_ceil(Duration::from_millis(1).as_nanos() as u64);
+    PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_rounded_up_and_bounded() {
+        let millis = |nanoseconds| round_up(nanoseconds).as_millis();
+        assert_eq!(millis(0), Some(0));
+        assert_eq!(millis(1), Some(1));
+        assert_eq!(millis(1_000_001), Some(2));
+        assert_eq!(millis(u64::MAX), Some(i32::MAX as u32));
+    }
+}
