@@ -14,11 +14,11 @@ use super::crew::Crew;
 use super::doors::{Accepted, Door, Doors, others_have_fewer};
 use super::hand::Hand;
 use super::harvest::{Event, Harvest, Token};
-use super::rules::Rules;
+use super::rules::{Rules, nanoseconds};
 use super::table::{NEVER, Table};
 use super::wire::Wire;
 use crate::app::Running;
-use crate::log::{AccessLog, ErrorLog};
+use crate::log::{AccessBuffer, AccessLog, ErrorLog};
 use crate::pair::{Pair, Report};
 use crate::scoreboard::Seat;
 use crate::sys::clock;
@@ -187,7 +187,7 @@ impl Engine {
             self.doors.next_look(),
             if self.app.has_ready() { self.next_ready.load(Relaxed) } else { NEVER },
             if self.crew.others_are_busy() { now + LONGEST_WAIT_BESIDE_OTHERS } else { NEVER },
-            if is_log_behind { now + 100_000_000 } else { NEVER },
+            if is_log_behind { now + nanoseconds(AccessBuffer::RETRY) } else { NEVER },
             self.retirement_is_due(),
         ];
         match due.into_iter().min() {
