@@ -7,13 +7,14 @@ use std::path::Path;
 use support::{Client, Load, Server, Setup, Signal, Style, compile_c, process, wait_until};
 
 /// A reload that is to be refused: the file is changed, HUP sent, and the log has to say `why`, while the very same
-/// workers go on.
+/// workers go on. The master's verdict is its last word on a reload; a worker's own words come before it.
 fn assert_refused(server: &mut Server, change: impl FnOnce(support::Config) -> support::Config, why: &str) {
     let workers = server.workers();
-    let said = server.count_log(why);
+    let (said, refused) = (server.count_log(why), server.count_log("Reload refused"));
     server.configure(change);
     server.signal(Signal::SIGHUP);
-    server.wait_for_log(why, said + 1);
+    server.wait_for_log("Reload refused", refused + 1);
+    assert!(server.count_log(why) > said, "the log says {why}");
     assert_eq!(server.get("/").status, 200, "a refused reload: {why}");
     wait_until("only the old workers are left", || (server.workers() == workers).then_some(()));
 }
