@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use crate::settings::{Loaded, Sources};
+use crate::settings::{Loaded, ReloadRequest, Reply, Sources};
 
 /// What the command line asks for.
 pub enum Task {
@@ -12,6 +12,8 @@ pub enum Task {
     Done(ExitCode),
     /// Say whether the server would start.
     Check(Sources, Box<Loaded>),
+    /// Have a running server reload.
+    Reload(ReloadRequest),
     /// Serve.
     Serve(Sources, Box<Loaded>),
 }
@@ -22,13 +24,13 @@ pub fn read() -> Task {
         Ok(sources) => sources,
         Err(why) => return refused(&format!("cannot read the current directory: {why}")),
     };
+    match sources.reload_request() {
+        Some(Ok(request)) => return Task::Reload(request),
+        Some(Err(reply)) => return answered(&reply),
+        None => {}
+    }
     if let Some(reply) = sources.reply() {
-        if reply.is_error {
-            eprint!("{}", reply.text);
-        } else {
-            print!("{}", reply.text);
-        }
-        return Task::Done(ExitCode::from(reply.exit_code));
+        return answered(&reply);
     }
     match sources.load() {
         Ok(loaded) => asked(sources, Box::new(loaded)),
@@ -51,6 +53,15 @@ fn asked(sources: Sources, loaded: Box<Loaded>) -> Task {
     } else {
         Task::Serve(sources, loaded)
     }
+}
+
+fn answered(reply: &Reply) -> Task {
+    if reply.is_error {
+        eprint!("{}", reply.text);
+    } else {
+        print!("{}", reply.text);
+    }
+    Task::Done(ExitCode::from(reply.exit_code))
 }
 
 fn refused(sentence: &str) -> Task {

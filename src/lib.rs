@@ -11,6 +11,7 @@ mod listener;
 pub mod log;
 mod master;
 mod pair;
+pub mod reload_command;
 pub mod scoreboard;
 pub mod server;
 pub mod settings;

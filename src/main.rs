@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use unirs::cli::{self, Task};
-use unirs::server;
+use unirs::{reload_command, server};
 
 fn main() -> ExitCode {
     match cli::read() {
         Task::Done(code) => code,
         Task::Check(sources, loaded) => server::check(sources, *loaded),
+        Task::Reload(request) => reload_command::run(&request),
         Task::Serve(sources, loaded) => server::run(sources, *loaded),
     }
 }

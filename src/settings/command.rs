@@ -65,7 +65,7 @@ pub(super) fn command() -> Command {
     Command::new("unirs")
         .version(concat!("(version ", env!("CARGO_PKG_VERSION"), ")"))
         .about("A pre-fork HTTP application server for Linux, in Gunicorn's language")
-        .override_usage("unirs [OPTIONS] [APP]")
+        .override_usage("unirs [OPTIONS] [APP]\n       unirs reload --pid FILE")
         .after_help(AFTER)
         .max_term_width(100)
         .infer_long_args(true)
@@ -81,7 +81,8 @@ pub(super) fn command() -> Command {
 
 const AFTER: &str = "A later source takes the place of an earlier one: defaults, the settings file, the variable \
 UNIRS_CMD_ARGS (arguments, as in a shell), the command line. TIME is seconds or has a unit: 30, 500ms, 2h. SIZE is \
-bytes or has a unit: 8190, 64KiB, 512MB.";
+bytes or has a unit: 8190, 64KiB, 512MB.\n\n\
+unirs reload --pid FILE reloads a running server and waits for the outcome; -h behind it says more.";
 
 fn about_itself() -> [Arg; 2] {
     let help = Arg::new("help").short('h').long("help").action(ArgAction::Help);

@@ -11,6 +11,7 @@ mod identity;
 mod kind;
 mod layers;
 mod problem;
+mod reload;
 pub mod render;
 mod sources;
 mod table;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 
 pub use foreign::{Answer as ForeignAnswer, FOREIGN, Foreign};
 pub use problem::{Origin, Problem, Problems};
+pub use reload::ReloadRequest;
 pub use sources::{Loaded, Reply, Sources};
 pub use table::{Environment, Invocation, Setting, Settings, table};
 

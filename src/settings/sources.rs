@@ -13,6 +13,7 @@ use super::file::{self, Contents};
 use super::kind::Context;
 use super::layers::Layers;
 use super::problem::{Origin, Problems};
+use super::reload::{self, ReloadRequest};
 use super::render;
 use super::table::{Invocation, Rows, Settings};
 
@@ -62,6 +63,13 @@ pub struct Reply {
     pub exit_code: u8,
 }
 
+impl Reply {
+    fn of(error: &clap::Error) -> Reply {
+        let is_error = error.use_stderr();
+        Reply { text: error.render().to_string(), is_error, exit_code: if is_error { 2 } else { 0 } }
+    }
+}
+
 impl Sources {
     /// Those of this process.
     pub fn capture() -> io::Result<Sources> {
@@ -74,9 +82,12 @@ impl Sources {
 
     /// The answer, if the arguments ask for help or the version, or cannot be understood.
     pub fn reply(&self) -> Option<Reply> {
-        let error = command::parse(self.argv.iter().cloned()).err()?;
-        let is_error = error.use_stderr();
-        Some(Reply { text: error.render().to_string(), is_error, exit_code: if is_error { 2 } else { 0 } })
+        command::parse(self.argv.iter().cloned()).err().map(|error| Reply::of(&error))
+    }
+
+    /// The request, if the arguments are those of `unirs reload`.
+    pub fn reload_request(&self) -> Option<Result<ReloadRequest, Reply>> {
+        reload::is_meant(&self.argv).then(|| reload::parse(&self.argv).map_err(|error| Reply::of(&error)))
     }
 
     /// Reads all of them; the file anew each time.

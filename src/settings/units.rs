@@ -127,7 +127,7 @@ impl Kind for Mask {
 }
 
 /// `30`, `1.5`, `30s`, `500ms`, `2h`; without a unit: seconds. Whole milliseconds.
-fn parse_time(text: &str) -> Result<Duration, &'static str> {
+pub(super) fn parse_time(text: &str) -> Result<Duration, &'static str> {
     let (number, unit) = split(text)?;
     let unit = if unit.is_empty() { "s" } else { unit };
     let (_, millis) =

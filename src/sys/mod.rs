@@ -11,6 +11,7 @@ pub(crate) mod fuse;
 pub(crate) mod identity;
 pub(crate) mod memory;
 pub(crate) mod orphan;
+pub(crate) mod pidfd;
 pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod socket;
