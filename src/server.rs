@@ -149,6 +149,7 @@ fn boot(seating: Seating) -> Boot {
         board: seating.board,
         pair: seating.pair,
         listeners: seating.listeners,
+        request_limit: seating.request_limit,
         access_log: seating.access_log,
         error_log: seating.error_log,
         directory: seating.directory,

@@ -1,5 +1,6 @@
 //! The children: one table for all roles, kept by the master alone. Nothing in it comes from shared memory.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use nix::unistd::Pid;
@@ -7,6 +8,7 @@ use nix::unistd::Pid;
 use crate::pair::{Farewell, Order, Pair};
 
 use super::limits::Monotonic;
+use super::recycling::Outdated;
 
 /// One forked process.
 #[derive(Debug)]
@@ -35,6 +37,10 @@ pub(super) struct Child {
     pub owed: Owed,
     /// Why it could not boot, in its own words.
     pub last_words: Option<String>,
+    /// After so many requests it is to be replaced; none: any number.
+    pub request_limit: Option<NonZeroU64>,
+    /// Why it is to be replaced, once it is.
+    pub outdated: Option<Outdated>,
 }
 
 /// What a child is for. (The mold, the status worker, the symbolizer and the next master will stand here.)

@@ -187,6 +187,8 @@ mod tests {
             pinged: None,
             owed: Owed::default(),
             last_words: None,
+            request_limit: None,
+            outdated: None,
         }
     }
 

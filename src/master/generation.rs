@@ -67,6 +67,7 @@ impl Generation {
             ready: Vec::new(),
             retiring: Vec::new(),
             failing: 0,
+            outdated: Vec::new(),
             is_held: false,
             free: Vec::new(),
         };
@@ -105,7 +106,10 @@ impl Generation {
 fn count(child: &Child, tally: &mut Tally) {
     match child.life {
         Life::Booting => tally.booting.push(child.pid),
-        Life::Ready => tally.ready.push(child.pid),
+        Life::Ready => {
+            tally.ready.push(child.pid);
+            tally.outdated.extend(child.outdated.map(|_| child.pid));
+        }
         Life::Retiring { parting, .. } => tally.retiring.push((child.pid, parting)),
         // It was asked by a signal, and can be asked to hurry like the others.
         Life::Condemned { doom: Doom::Deaf, killed: false, .. } => {

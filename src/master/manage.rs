@@ -43,7 +43,8 @@ impl Master {
         let limits = self.earliest_limit(now);
         let queues = self.next_look(now).unwrap_or(NEVER);
         let longest = after(now, LONGEST_SLEEP);
-        Some(step.min(manager).min(limits).min(queues).min(longest))
+        let outdated = self.next_outdated(now);
+        Some(step.min(manager).min(limits).min(queues).min(outdated).min(longest))
     }
 
     /// Until when every child is certainly within its limits.

@@ -31,6 +31,7 @@ mod notify;
 mod orders;
 mod pidfile;
 mod reconcile;
+mod recycling;
 mod reload;
 mod respawn;
 mod seating;
@@ -54,6 +55,7 @@ use freeze::Freezes;
 use generation::Generation;
 use notify::Notifier;
 use pidfile::Pidfile;
+use recycling::MemoryWatch;
 use wait::Event;
 
 /// A worker that failed to boot ended the master.
@@ -101,6 +103,7 @@ pub(crate) struct Master {
     /// Listeners that no generation is to have any more.
     closing: Vec<Closing>,
     freezes: Freezes,
+    memory_watch: MemoryWatch,
     /// The figures of all workers that are gone.
     departed: Totals,
     /// Why the last reload was refused, until one succeeds.
@@ -150,6 +153,7 @@ impl Master {
             }
             self.reap_workers();
             self.murder_workers();
+            self.mark_outdated();
             self.watch_closing_listeners();
             if let Some(seating) = self.manage_workers() {
                 return Leave::Seated(seating);

@@ -25,6 +25,8 @@ pub(super) struct Tally {
     /// How many of its workers are being killed before they were ever Ready. Their death decides what comes next: the end
     /// of the start or of the reload, or a pause. Until then nobody takes their place.
     pub failing: usize,
+    /// Those of `ready` that are to be replaced, oldest first.
+    pub outdated: Vec<Pid>,
     /// It is leaving, and has to accept from a listener that is closing, until that is quiet.
     pub is_held: bool,
     /// Its slots without a process.
@@ -79,7 +81,7 @@ pub(super) fn next_step(generations: &[Tally], now: Monotonic) -> Step {
     for generation in generations {
         let step = match generation.fate {
             Fate::Leaving(parting) => dissolve(generation, parting),
-            Fate::Serving => balance(generation, now),
+            Fate::Serving => recycle(generation, now),
             Fate::Arriving => arrive(generation, now),
         };
         match step {
@@ -113,6 +115,20 @@ fn arrive(generation: &Tally, now: Monotonic) -> Step {
         Step::Commit { generation: generation.number }
     } else {
         balance(generation, now)
+    }
+}
+
+/// Towards the number that is wanted, and one more as long as somebody is outdated: when all are Ready, the outdated one is
+/// the one too many. Those that still leave are waited for, so that there are never more than twice as many as wanted.
+fn recycle(generation: &Tally, now: Monotonic) -> Step {
+    match generation.outdated.first() {
+        Some(&pid) if generation.ready.len() > generation.wanted => {
+            Step::Retire { pid, parting: Parting::Reload }
+        }
+        Some(_) if generation.retiring.len() < generation.wanted => {
+            balance(&Tally { wanted: generation.wanted + 1, ..generation.clone() }, now)
+        }
+        Some(_) | None => balance(generation, now),
     }
 }
 
@@ -163,6 +179,7 @@ mod tests {
             ready: pids(ready),
             retiring: Vec::new(),
             failing: 0,
+            outdated: Vec::new(),
             is_held: false,
             free: vec![free(4), free(5), free(6)],
         }
@@ -177,6 +194,38 @@ mod tests {
     }
 
     const REST: Step = Step::RestUntil(NEVER);
+
+    #[test]
+    fn an_outdated_worker_leaves_when_its_successor_is_ready_and_the_next_one_follows() {
+        let outdated = |booting: &[i32], ready: &[i32], outdated: &[i32]| {
+            step(Tally { outdated: pids(outdated), ..generation(Fate::Serving, 2, booting, ready) })
+        };
+        let spawn = Step::Spawn { generation: 7, slot: 4 };
+        assert_eq!(outdated(&[], &[1, 2], &[1, 2]), spawn);
+        assert_eq!(outdated(&[3], &[1, 2], &[1, 2]), REST, "one at a time");
+        assert_eq!(outdated(&[], &[1, 2, 3], &[2]), retire(2, Parting::Reload), "not the oldest");
+        assert_eq!(outdated(&[], &[2, 3], &[2]), spawn);
+        assert_eq!(outdated(&[], &[3, 4], &[]), REST);
+    }
+
+    #[test]
+    fn an_outdated_worker_stays_while_as_many_as_are_wanted_still_leave() {
+        let ready = Tally { outdated: pids(&[3]), ..generation(Fate::Serving, 2, &[], &[3, 4]) };
+        let leave = Parting::Reload;
+        let leaving = |pids: &[i32]| pids.iter().map(|&pid| (Pid::from_raw(pid), leave)).collect();
+        assert_eq!(step(Tally { retiring: leaving(&[1, 2]), ..ready.clone() }), REST);
+        let spawn = Step::Spawn { generation: 7, slot: 4 };
+        assert_eq!(step(Tally { retiring: leaving(&[2]), ..ready }), spawn);
+    }
+
+    #[test]
+    fn whoever_is_missing_comes_before_a_successor_and_a_worker_less_is_the_outdated_one() {
+        let tally = generation(Fate::Serving, 2, &[], &[1]);
+        let spawn = Step::Spawn { generation: 7, slot: 4 };
+        assert_eq!(step(Tally { outdated: pids(&[1]), ..tally }), spawn);
+        let ttou = generation(Fate::Serving, 1, &[3], &[1, 2]);
+        assert_eq!(step(Tally { outdated: pids(&[2]), ..ttou }), retire(2, Parting::Reload));
+    }
 
     #[test]
     fn a_start_spawns_until_there_are_enough_then_waits_then_commits() {

@@ -1,5 +1,6 @@
 //! What a forked worker takes with it, and the last steps before it is its own: everything else of the master is dropped.
 
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ pub(crate) struct Seating {
     pub pair: Pair,
     /// Where to accept.
     pub listeners: Vec<Arc<Listener>>,
+    /// After so many requests the worker tells the master to look at its slot.
+    pub request_limit: Option<NonZeroU64>,
     /// Where to write the access log, if there is one.
     pub access_log: Option<Arc<AccessLog>>,
     /// The process's error log: the generation's, at the generation's level.

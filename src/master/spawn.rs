@@ -12,7 +12,7 @@ use crate::sys::signal::{self, Mask};
 
 use super::children::{Child, Life, Owed, Role};
 use super::seating::Seating;
-use super::{EXIT_BOOT, Master, Phase};
+use super::{EXIT_BOOT, Master, Phase, recycling};
 
 /// Which side of a fork this is, with what only that side has.
 enum Forked {
@@ -23,23 +23,28 @@ enum Forked {
 impl Master {
     /// Forks a worker into a slot. In the master it returns `None`, in the worker its belongings.
     pub(super) fn spawn_worker(&mut self, generation: u64, slot: usize) -> Option<Box<Seating>> {
-        if let Some(generation) = self.generation(generation) {
+        let request_limit = self.generation(generation).and_then(|generation| {
             generation.board.reset(slot);
-        }
+            recycling::draw_request_limit(&generation.settings)
+        });
         match fork() {
             Ok(Forked::Master { pid, pair }) => {
                 info!("Booting worker with pid: {pid}");
                 if let Some(generation) = self.generation(generation) {
                     generation.respawns[slot].after_fork();
                 }
-                self.children.push(newborn(pid, pair, generation, slot, self.now()));
+                let child = newborn(pid, pair, generation, slot, self.now());
+                self.children.push(Child { request_limit, ..child });
                 None
             }
             // Whatever happens, the child must not go on as a second master.
-            Ok(Forked::Worker { pair, mask }) => Some(
-                self.seat(generation, slot, pair, mask)
-                    .unwrap_or_else(|| process::exit_now(i32::from(EXIT_BOOT))),
-            ),
+            Ok(Forked::Worker { pair, mask }) => {
+                let mut seating = self
+                    .seat(generation, slot, pair, mask)
+                    .unwrap_or_else(|| process::exit_now(i32::from(EXIT_BOOT)));
+                seating.request_limit = request_limit;
+                Some(seating)
+            }
             Err(error) => {
                 self.fork_failed(generation, slot, &error);
                 None
@@ -59,6 +64,7 @@ impl Master {
             board: generation.board,
             pair,
             listeners: generation.listeners,
+            request_limit: None,
             access_log: generation.logs.access,
             error_log: self.error_log.clone(),
             directory: self.directory.fd.clone(),
@@ -119,5 +125,7 @@ fn newborn(pid: Pid, pair: Pair, generation: u64, slot: usize, now: u64) -> Chil
         pinged: None,
         owed: Owed::default(),
         last_words: None,
+        request_limit: None,
+        outdated: None,
     }
 }

@@ -19,6 +19,7 @@ use super::daemon::{self, Daemonized};
 use super::freeze::Freezes;
 use super::listeners::PassedError;
 use super::notify::Notifier;
+use super::recycling::MemoryWatch;
 use super::reload::{GenerationError, raise_limits};
 use super::seating::{self, Seating};
 use super::{EXIT_BOOT, Leave, Master, MasterConfig, Phase, StartDirectory, listeners, signals};
@@ -94,6 +95,7 @@ impl Master {
             passed: listeners::passed()?,
             closing: Vec::new(),
             freezes: Freezes::default(),
+            memory_watch: MemoryWatch::default(),
             departed: Totals::default(),
             refusal: None,
             status: String::new(),

@@ -146,6 +146,12 @@ impl<'a> Lane<'a> {
         i32::try_from(self.words[THREAD].load()).ok().filter(|id| *id > 0)
     }
 
+    /// How many exchanges have ended here.
+    pub fn requests(&self) -> u64 {
+        let classes = &self.words[CLASSES..CLASSES + 6];
+        classes.iter().fold(0, |sum, class| sum.saturating_add(class.load()))
+    }
+
     /// The figures of all exchanges that have ended here. They are read one by one: those of an exchange that ends
     /// meanwhile may be there in part.
     pub fn totals(&self) -> Totals {

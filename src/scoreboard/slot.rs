@@ -154,6 +154,11 @@ impl<'a> Slot<'a> {
         sum
     }
 
+    /// Exchanges that have ended, on all lanes.
+    pub fn requests(&self) -> u64 {
+        (0..self.lanes).fold(0, |sum: u64, index| sum.saturating_add(self.lane(index).requests()))
+    }
+
     /// The application's counters that have names, with their values.
     pub fn counters(&self) -> Vec<(String, u64)> {
         let used = usize::try_from(self.words[COUNTERS_USED].load()).unwrap_or(COUNTERS);

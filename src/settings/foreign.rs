@@ -78,8 +78,6 @@ const LOGGING: Answer = Python("use errorlog, loglevel, accesslog and access_log
 pub const FOREIGN: &[Foreign] = &[
     key("wsgi_app", Python("name the application with `app`")),
     // Worker processes.
-    valued("max_requests", &["--max-requests"], Later),
-    valued("max_requests_jitter", &["--max-requests-jitter"], Later),
     valued("asgi_loop", &["--asgi-loop"], Python("")),
     valued("asgi_lifespan", &["--asgi-lifespan"], Python("")),
     valued("asgi_disconnect_grace_period", &["--asgi-disconnect-grace-period"], Python("")),
@@ -182,8 +180,6 @@ pub const FOREIGN: &[Foreign] = &[
     valued("drain_delay", &["--drain-delay"], Later),
     valued("max_surge", &["--max-surge"], Later),
     valued("image_limit", &["--image-limit"], Later),
-    valued("max_worker_lifetime", &["--max-worker-lifetime"], Later),
-    valued("max_worker_memory", &["--max-worker-memory"], Later),
 ];
 
 #[cfg(test)]

@@ -214,6 +214,37 @@ rows! {
         /// Unlike in Gunicorn, `sync` keeps connections too; there, the next request on one waits for the call that
         /// its worker is busy with.
         keepalive: Duration = Time { flags: &["--keep-alive"], value: "TIME", default: Some("2") }
+
+        /// How many requests a worker answers before it is replaced; 0: no limit.
+        ///
+        /// Against leaks. Unlike in Gunicorn, where the worker leaves and then gets a successor, the successor is ready
+        /// before the worker leaves, one at a time; until then it serves on, so it answers a few more.
+        max_requests: u64 = Number<u64, 0, 1000000000000> { flags: &["--max-requests"], value: "NUMBER", default: Some("0") }
+
+        /// The most requests that are added to `max_requests` for a worker.
+        ///
+        /// Drawn by lot for each worker, so that workers that share the requests evenly are not all due at once. Without
+        /// `max_requests` it means nothing.
+        max_requests_jitter: u64 = Number<u64, 0, 1000000000000> {
+            flags: &["--max-requests-jitter"], value: "NUMBER", default: Some("0"),
+        }
+
+        /// How long a worker serves before it is replaced; 0: for ever.
+        ///
+        /// The successor is ready before the worker leaves, one at a time. Gunicorn has no such setting.
+        max_worker_lifetime: Option<Duration> = TimeLimit {
+            flags: &["--max-worker-lifetime"], value: "TIME", default: Some("0"),
+        }
+
+        /// How much memory of its own a worker may use before it is replaced; 0: no limit.
+        ///
+        /// It is what the worker has allocated and written, in memory or in swap: `RssAnon` and `VmSwap` of
+        /// `/proc/PID/status`. Code and mapped files do not count: they are shared and do not leak, and `ps` shows them in RSS. Looked
+        /// at every 5 seconds. What is in flight is finished, and the successor is ready before the worker leaves, one at a
+        /// time; so this bounds leaks, not what a single request can take. Gunicorn has no such setting.
+        max_worker_memory: Option<u64> = SizeLimit {
+            flags: &["--max-worker-memory"], value: "SIZE", default: Some("0"),
+        }
     }
 
     in "Limits of a request" {

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fmt::Display;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -59,6 +60,8 @@ pub(crate) struct Boot {
     pub pair: Pair,
     /// Where to accept.
     pub listeners: Vec<Arc<Listener>>,
+    /// After so many requests the master is told to look at the slot.
+    pub request_limit: Option<NonZeroU64>,
     /// The access log, if there is one.
     pub access_log: Option<Arc<AccessLog>>,
     /// The error log.
@@ -287,6 +290,7 @@ fn make_engine(boot: Boot, seat: &'static Seat, app: Running) -> io::Result<Engi
         error_log: boot.error_log,
         access_log: boot.access_log,
         threads: boot.settings.threads,
+        request_limit: boot.request_limit,
         slots: boot.settings.workers * 2 + SPARE_SLOTS,
     })
 }

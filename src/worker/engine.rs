@@ -1,9 +1,10 @@
 //! What the threads of a worker share: its connections, its listeners, its way; and what is done for each event.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tracing::debug;
@@ -90,6 +91,8 @@ pub(super) struct Engine {
     wall_clock: u64,
     /// The next one's number.
     request_ids: AtomicU64,
+    /// How many requests are left before the master is told that there were enough; none: nobody counts.
+    requests_left: Option<AtomicU64>,
 }
 
 /// What an engine is made of.
@@ -114,6 +117,8 @@ pub(super) struct Parts {
     pub threads: usize,
     /// How many slots may have a worker.
     pub slots: usize,
+    /// After so many requests the master is told to look.
+    pub request_limit: Option<NonZeroU64>,
 }
 
 impl Engine {
@@ -147,6 +152,7 @@ impl Engine {
             sweep: Mutex::default(),
             wall_clock: wall.saturating_sub(clock::monotonic()),
             request_ids: AtomicU64::new(wall),
+            requests_left: parts.request_limit.map(|limit| AtomicU64::new(limit.get())),
         })
     }
 
@@ -164,6 +170,16 @@ impl Engine {
     pub(super) fn report(&self) {
         if let Err(error) = self.pair.send_report(&Report::Look) {
             debug!("cannot report to the master: {error}");
+        }
+    }
+
+    /// One more request is over, and its figures are in the slot. The one that makes it enough tells the master, which has
+    /// this worker replaced; until the successor is there it serves on.
+    pub(super) fn count_request(&self) {
+        if let Some(left) = &self.requests_left
+            && left.fetch_sub(1, AcqRel) == 1
+        {
+            self.report();
         }
     }
 

@@ -177,7 +177,9 @@ impl Hand {
     /// The answer is over: figures, access line, notices. Returns the time.
     pub(super) fn conclude(&mut self, exchange: &mut Exchange) -> u64 {
         self.exchanges.truncate(MOST_EXCHANGES);
-        exchange.host.conclude(self.lane, self.access.as_mut())
+        let now = exchange.host.conclude(self.lane, self.access.as_mut());
+        self.engine.count_request();
+        now
     }
 
     /// Writes the access lines of this turn: false when their reader is behind.

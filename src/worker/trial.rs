@@ -64,6 +64,7 @@ impl Trial {
             access_log,
             threads: 1,
             slots: 1,
+            request_limit: None,
         })?));
         let thread = engine.app.thread_start(0).map_err(io::Error::other)?;
         Ok(Trial {
