@@ -147,3 +147,31 @@ fn a_ttin_whose_worker_cannot_boot_leaves_the_server_up() {
     std::fs::remove_file(&switch).expect("the file");
     server.wait_workers(2);
 }
+
+#[test]
+fn a_death_has_one_line_with_all_that_is_known_of_it_and_the_status_names_it() {
+    let server = Server::with_workers(2);
+    let victim = server.client().worker();
+    process::signal(victim, Signal::SIGKILL);
+    server.wait_replaced(&[victim], 2);
+    server.wait_for_log(&format!("Worker (pid:{victim}) was sent SIGKILL!"), 1);
+    let line = one_line_of(&server, &format!("Worker (pid:{victim})"));
+    for part in ["(slot ", "generation 1", "up ", "1 requests served", "no request in flight", "peak memory "]
+    {
+        assert!(line.contains(part), "{part:?} in {line}");
+    }
+    // What this machine counts it says; where nobody counts, Gunicorn's guess is all there is.
+    let who = ["Not by the master, and not for want of memory", "Perhaps out of memory?"];
+    assert!(who.iter().any(|who| line.contains(who)), "{line}");
+    let status = format!("the last death: worker (pid:{victim}) was sent SIGKILL!");
+    wait_until("the status names the dead", || {
+        server.notify().lines().iter().any(|line| line.contains(&status)).then_some(())
+    });
+}
+
+fn one_line_of(server: &Server, part: &str) -> String {
+    let log = server.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(part)).collect();
+    let [line] = lines.as_slice() else { panic!("one line with {part:?}, not {}", lines.len()) };
+    (*line).to_owned()
+}

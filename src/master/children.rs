@@ -249,6 +249,11 @@ impl Children {
         self.0.iter().map(|child| child.pid).collect()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// True when there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -1,23 +1,65 @@
 //! Who has died, what is said about it, and what follows: a pause, a start that fails, a reload that is taken back.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::unistd::Pid;
 use tracing::{debug, error, info, warn};
 
+use crate::sys::cgroup::OomCount;
 use crate::sys::process::{self, Change, Status};
 use crate::sys::signal;
 
 use super::children::{Child, Life};
 use super::generation::Fate;
 use super::limits::elapsed;
+use super::obituary::{Death, End};
 use super::status::one_line;
 use super::watch::in_flight;
 use super::{EXIT_APPLICATION, EXIT_BOOT, Master, Phase};
 
+/// What the kernel's OOM killer has done in the master's control group, which is the workers' too.
+pub(super) struct OomWatch {
+    /// `None`: nobody counts here.
+    count: Option<OomCount>,
+    /// How many of its kills are accounted for.
+    seen: u64,
+}
+
+impl OomWatch {
+    /// From now on.
+    pub(super) fn new() -> OomWatch {
+        let count = OomCount::find();
+        let seen = count.as_ref().and_then(OomCount::read).unwrap_or(0);
+        OomWatch { count, seen }
+    }
+
+    /// Whether it has killed once more; `None` if nobody can say. Each kill explains one death.
+    fn has_struck(&mut self) -> Option<bool> {
+        let now = self.count.as_ref()?.read()?;
+        let more = now > self.seen;
+        self.seen += u64::from(more);
+        Some(more)
+    }
+
+    /// All that it has killed until now is accounted for: what was no worker explains no later death.
+    fn settle(&mut self) {
+        if let Some(now) = self.count.as_ref().and_then(OomCount::read) {
+            self.seen = now;
+        }
+    }
+}
+
 impl Master {
     /// Takes every change of a child off the kernel's hands.
     pub(super) fn reap_workers(&mut self) {
+        let before = self.children.len();
+        self.take_changes();
+        if self.children.len() < before {
+            self.oom.settle();
+        }
+    }
+
+    fn take_changes(&mut self) {
         while let Some(status) = process::wait_any() {
             match status.change {
                 Change::Exited(_) | Change::Signaled { .. } => self.bury(&status),
@@ -49,8 +91,12 @@ impl Master {
             debug!("reaped pid {}, an orphan that was no worker of ours", status.pid);
             return;
         };
-        let line = self.obituary(&child, status);
-        say(&child, status.change, &line);
+        if let Some(death) = self.death(&child, status) {
+            say(&child, status.change, &death.to_string());
+            if !child.is_expected_to_go() {
+                self.deaths.push(death);
+            }
+        }
         self.settle_slot(&child);
         self.draw_consequences(&child, status.change);
     }
@@ -91,41 +137,26 @@ impl Master {
         }
     }
 
-    /// `Worker (pid:7) exited with code 1. (slot 0, ...)`
-    fn obituary(&self, child: &Child, status: &Status) -> String {
+    /// All that is known of a worker's death.
+    fn death(&mut self, child: &Child, status: &Status) -> Option<Death> {
         let now = self.now();
-        let pid = child.pid;
-        let cause = match (status.change, child.life) {
-            (Change::Exited(code), _) => format!("Worker (pid:{pid}) exited with code {code}."),
-            (Change::Signaled { signal: libc::SIGKILL, .. }, Life::Condemned { doom, .. }) => {
-                format!("Worker (pid:{pid}) was sent SIGKILL by the master: {}.", doom.reason())
-            }
-            (Change::Signaled { signal: libc::SIGKILL, .. }, _) => {
-                format!("Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?")
-            }
-            (Change::Signaled { signal, core }, _) => {
-                let core = if core { " (core dumped)" } else { "" };
-                format!("Worker (pid:{pid}) was sent {}!{core}", signal::long_name(signal))
-            }
-            (Change::Stopped(_) | Change::Continued, _) => String::new(),
-        };
-        format!("{cause} ({})", self.circumstances(child, status, now))
-    }
-
-    fn circumstances(&self, child: &Child, status: &Status, now: u64) -> String {
-        let age = elapsed(child.spawned, now).as_secs_f64();
-        let memory = status.peak_memory / 1024 / 1024;
-        let generation = self.generations.iter().find(|generation| generation.number == child.generation);
-        let (Some(generation), Some(slot)) = (generation, child.slot()) else {
-            return format!("up {age:.1} s, peak memory {memory} MiB");
-        };
+        let slot = child.slot()?;
+        let killed = matches!(status.change, Change::Signaled { signal: libc::SIGKILL, .. });
+        let oom = if killed { self.oom.has_struck() } else { None };
+        let end = End::new(status.change, child.life, oom)?;
+        let generation = self.generations.iter().find(|generation| generation.number == child.generation)?;
         let view = generation.board.slot(slot);
-        format!(
-            "slot {slot}, generation {}, up {age:.1} s, {} requests served, {}, peak memory {memory} MiB",
-            child.generation,
-            view.totals().requests,
-            in_flight(view, now),
-        )
+        Some(Death {
+            pid: child.pid,
+            slot,
+            generation: child.generation,
+            at: SystemTime::now(),
+            end,
+            age: elapsed(child.spawned, now),
+            served: view.totals().requests,
+            in_flight: in_flight(view, now),
+            peak_memory: status.peak_memory,
+        })
     }
 }
 

@@ -28,6 +28,7 @@ mod listeners;
 mod logs;
 mod manage;
 mod notify;
+mod obituary;
 mod orders;
 mod pidfile;
 mod reconcile;
@@ -51,9 +52,11 @@ pub(crate) use start::run;
 use children::Children;
 use closing::Closing;
 use daemon::Starter;
+use deaths::OomWatch;
 use freeze::Freezes;
 use generation::Generation;
 use notify::Notifier;
+use obituary::Deaths;
 use pidfile::Pidfile;
 use recycling::MemoryWatch;
 use wait::Event;
@@ -106,6 +109,9 @@ pub(crate) struct Master {
     memory_watch: MemoryWatch,
     /// The figures of all workers that are gone.
     departed: Totals,
+    /// The last workers that nobody had asked to go.
+    deaths: Deaths,
+    oom: OomWatch,
     /// Why the last reload was refused, until one succeeds.
     refusal: Option<String>,
     /// The last STATUS that the service manager heard.

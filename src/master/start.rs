@@ -16,9 +16,11 @@ use crate::sys::{fd, process};
 
 use super::children::Children;
 use super::daemon::{self, Daemonized};
+use super::deaths::OomWatch;
 use super::freeze::Freezes;
 use super::listeners::PassedError;
 use super::notify::Notifier;
+use super::obituary::Deaths;
 use super::recycling::MemoryWatch;
 use super::reload::{GenerationError, raise_limits};
 use super::seating::{self, Seating};
@@ -97,6 +99,8 @@ impl Master {
             freezes: Freezes::default(),
             memory_watch: MemoryWatch::default(),
             departed: Totals::default(),
+            deaths: Deaths::default(),
+            oom: OomWatch::new(),
             refusal: None,
             status: String::new(),
             title: config.title,

@@ -41,6 +41,9 @@ impl Master {
                 generation.number
             );
         }
+        if let Some(death) = self.deaths.last() {
+            let _ = write!(line, "; the last death: worker (pid:{}) {}", death.pid, death.end);
+        }
         if let Some(reason) = &self.refusal {
             let _ = write!(line, "; the last reload was refused: {}", one_line(reason));
         }

@@ -3,6 +3,7 @@
 
 pub(crate) mod append;
 pub(crate) mod beneath;
+pub(crate) mod cgroup;
 pub(crate) mod claim;
 pub(crate) mod clock;
 pub(crate) mod epoll;
