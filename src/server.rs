@@ -151,6 +151,7 @@ fn boot(seating: Seating) -> Boot {
         listeners: seating.listeners,
         request_limit: seating.request_limit,
         access_log: seating.access_log,
+        image: seating.image,
         error_log: seating.error_log,
         directory: seating.directory,
         title: seating.title,

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::atomic::AtomicU64;
 
 use tempfile::TempDir;
-use unirs::app::{Application, HostFacts, Level, Running, Services, Source, StartError, builtin};
+use unirs::app::{Application, HostFacts, Level, Provenance, Running, Services, Source, StartError, builtin};
 
 /// The interface in as much C as these tests need; written out, so that tables can be broken.
 const PRELUDE: &str = r#"
@@ -105,7 +105,7 @@ fn a_whole_library_is_loaded_through_a_link_and_says_who_it_is() {
     symlink(&library, &link).unwrap();
     let application = load(&link).unwrap();
     assert_eq!((application.name(), application.version()), ("shop", "1.2"));
-    let origin = application.origin().unwrap();
+    let Some(Provenance::Path(origin, None)) = application.provenance() else { panic!("not from its path") };
     assert_eq!(origin.path, fs::canonicalize(&library).unwrap());
     assert_eq!(origin.size, fs::metadata(&library).unwrap().len());
     assert!(start(application).is_ok());

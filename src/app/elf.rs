@@ -2,14 +2,13 @@
 //! header". Not a parser of ELF.
 
 use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::os::unix::fs::FileExt;
 
 use super::Fault;
 
 /// What is read of a file: the ELF header and, right behind it in every library that a linker has made, the table of
 /// segments.
-const HEAD: u64 = 4096;
+const HEAD: usize = 4096;
 
 /// The length of the header of a 64-bit ELF file.
 const HEADER: usize = 64;
@@ -18,11 +17,11 @@ const HEADER: usize = 64;
 const NATIVE: (u16, &str) = if cfg!(target_arch = "aarch64") { (183, "aarch64") } else { (62, "x86_64") };
 
 /// Finds that the file is a shared library for this machine, or what it is instead.
-pub(super) fn check(path: &Path) -> Result<(), Fault> {
-    let mut head = Vec::new();
-    let file = File::open(path).map_err(Fault::Unreadable)?;
+pub(super) fn check(file: &File) -> Result<(), Fault> {
+    let mut head = vec![0; HEAD];
     let size = file.metadata().map_err(Fault::Unreadable)?.len();
-    file.take(HEAD).read_to_end(&mut head).map_err(Fault::Unreadable)?;
+    let read = file.read_at(&mut head, 0).map_err(Fault::Unreadable)?;
+    head.truncate(read);
     judge(&head)?;
     match wanted_size(&head) {
         wanted if wanted > size => Err(Fault::CutShort { found: size, wanted }),
@@ -58,8 +57,9 @@ fn judge(head: &[u8]) -> Result<(), Fault> {
     }
 }
 
-/// Where the table of segments ends, or the last of those that are loaded from the file. The linker maps what is not there without a word,
-/// and the process dies of SIGBUS when it touches it: so ends a library that is still being copied.
+/// Where the table of segments ends, or the last of those that are loaded from the file, or the table of sections, which
+/// comes last in what a linker has made. The linker maps what is not there without a word, and the process dies of SIGBUS
+/// when it touches it: so ends a library that is still being copied.
 fn wanted_size(head: &[u8]) -> u64 {
     const LOAD: u64 = 1;
     let word = |at: usize, len: usize| {
@@ -72,7 +72,8 @@ fn wanted_size(head: &[u8]) -> u64 {
     let loaded = segments.filter(|at| word(*at, 4) == Some(LOAD));
     let ends =
         loaded.map(|at| number(at.saturating_add(8), 8).saturating_add(number(at.saturating_add(32), 8)));
-    ends.max().unwrap_or(0).max(first.saturating_add(count * each) as u64)
+    let sections = number(40, 8).saturating_add(number(58, 2) * number(60, 2));
+    ends.max().unwrap_or(0).max(first.saturating_add(count * each) as u64).max(sections)
 }
 
 /// What a file is that is not ELF.

@@ -3,15 +3,17 @@
 #![allow(unsafe_code)] // The design's list of places: sys, app::library, app::door.
 
 use std::ffi::{CStr, CString, c_void};
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-use std::{fs, io, mem, ptr, slice};
+use std::{fmt, io, mem, ptr, slice};
 
 use unirs_app::abi::{self, ABI_VERSION, ENTRY_SYMBOL, flag};
 
-use super::elf;
-use super::{Fault, LoadError};
+use super::image::{self, Provenance};
+use super::{Fault, LoadError, elf};
+use crate::sys::image::Image;
 
 /// A library file as it was when it was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,13 @@ pub struct Origin {
     pub modified: SystemTime,
 }
 
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let written = httpdate::fmt_http_date(self.modified);
+        write!(f, "{}, {} bytes, written {written}", self.path.display(), self.size)
+    }
+}
+
 /// An application's table, checked and copied: what it does not have is null.
 pub(super) struct Table {
     pub(super) app: abi::App,
@@ -33,23 +42,53 @@ pub(super) struct Table {
 
 /// Loads the library at `path` for the rest of the process's life: nothing is ever unloaded, for threads of the
 /// application may run in it.
-pub(super) fn open(path: &Path) -> Result<(Table, Origin), LoadError> {
-    let failed = |fault| LoadError::Library { path: path.to_owned(), fault };
-    let origin = find(path).map_err(failed)?;
-    elf::check(&origin.path).map_err(failed)?;
-    let entry = entry(&origin.path).map_err(failed)?;
+pub(super) fn open(path: &Path) -> Result<(Table, Provenance), LoadError> {
+    from_path(path, None).map_err(|fault| LoadError::Library { path: path.to_owned(), fault })
+}
+
+/// The same by way of an image, which is filled first if nobody has done so. The image stays open for the rest of the
+/// process's life, too: the library is known by the number of its descriptor.
+pub(super) fn open_image(path: &Path, image: &Image, limit: u64) -> Result<(Table, Provenance), LoadError> {
+    from_image(path, image, limit).map_err(|fault| LoadError::Library { path: path.to_owned(), fault })
+}
+
+fn from_image(path: &Path, image: &Image, limit: u64) -> Result<(Table, Provenance), Fault> {
+    let provenance = image::fill(image, path, limit)?;
+    if let Provenance::Path(_, reason) = provenance {
+        return from_path(path, reason);
+    }
+    match entry(&image.path()) {
+        Ok(entry) => Ok((table(entry, path)?, provenance)),
+        // A security module may forbid what the kernel allows.
+        Err(Fault::Linker(said)) if said.contains(CANNOT_MAP) => from_path(path, Some(said)),
+        Err(fault) => Err(fault),
+    }
+}
+
+fn from_path(path: &Path, reason: Option<String>) -> Result<(Table, Provenance), Fault> {
+    let origin = find(path)?;
+    elf::check(&File::open(&origin.path).map_err(Fault::Unreadable)?)?;
+    let table = table(entry(&origin.path)?, path)?;
+    Ok((table, Provenance::Path(origin, reason)))
+}
+
+/// glibc's words for a mapping that the kernel refuses.
+const CANNOT_MAP: &str = "failed to map segment";
+
+fn table(entry: abi::Entry, path: &Path) -> Result<Table, Fault> {
     // SAFETY: the symbol's type is what the interface says; whether the library keeps to that cannot be seen.
     let table = unsafe { entry() };
     // SAFETY: what the entry returned is null, or a table that lives as long as the process.
-    let mut table = unsafe { Table::read(table) }.map_err(failed)?;
+    let mut table = unsafe { Table::read(table) }?;
     if table.name.is_empty() {
-        table.name = origin.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        // As it was named: the file may be gone when a later worker loads the image.
+        table.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     }
-    Ok((table, origin))
+    Ok(table)
 }
 
 /// What is at `path` now, all symbolic links resolved.
-fn find(path: &Path) -> Result<Origin, Fault> {
+pub(super) fn find(path: &Path) -> Result<Origin, Fault> {
     let path = fs::canonicalize(path).map_err(Fault::Unreadable)?;
     let metadata = fs::metadata(&path).map_err(Fault::Unreadable)?;
     if metadata.is_dir() {

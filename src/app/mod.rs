@@ -11,15 +11,19 @@ mod elf;
 #[allow(clippy::unwrap_used)] // Tests.
 mod fake;
 pub mod host;
+mod image;
 pub mod library;
+mod run_path;
 
 use std::io;
 use std::path::PathBuf;
 
 pub use door::{Answer, Body, CallOutcome, Exchange, Fields, Hook, Notice, Running, ThreadState};
 pub use host::{FieldView, Host, HostFacts, Level, ReadError, Refusal, RequestView, Services};
+pub use image::Provenance;
 pub use library::Origin;
 
+use crate::sys::image::Image;
 use library::Table;
 use unirs_app::abi::{ABI_VERSION, ENTRY_SYMBOL};
 
@@ -36,18 +40,33 @@ pub enum Source {
 pub struct Application {
     table: Table,
     config: String,
-    origin: Option<Origin>,
+    provenance: Option<Provenance>,
 }
 
 impl Application {
-    /// Finds and loads the application; none of its functions but the entry has run then. `config` is its table of
-    /// the settings file: a JSON object as text.
+    /// Finds and loads the application, a library from its path; none of its functions but the entry has run then.
+    /// `config` is its table of the settings file: a JSON object as text.
     pub fn load(source: &Source, config: String) -> Result<Application, LoadError> {
-        let (table, origin) = match source {
+        let (table, provenance) = match source {
             Source::Builtin(name) => (builtin::table(name)?, None),
-            Source::Library(path) => library::open(path).map(|(table, origin)| (table, Some(origin)))?,
+            Source::Library(path) => library::open(path).map(|(table, way)| (table, Some(way)))?,
         };
-        Ok(Application { table, config, origin })
+        Ok(Application { table, config, provenance })
+    }
+
+    /// The same; a library that is no larger than `limit` bytes by way of the image, which is filled first if nobody has
+    /// done so, and has to stay open as long as the process lives. The process must not have loaded another.
+    pub(crate) fn load_image(
+        source: &Source,
+        config: String,
+        image: &Image,
+        limit: u64,
+    ) -> Result<Application, LoadError> {
+        let Source::Library(path) = source else {
+            return Application::load(source, config);
+        };
+        let (table, provenance) = library::open_image(path, image, limit)?;
+        Ok(Application { table, config, provenance: Some(provenance) })
     }
 
     /// The application's own name for itself; of a library without one, its file's.
@@ -60,9 +79,9 @@ impl Application {
         &self.table.version
     }
 
-    /// The file that was loaded; none for a built-in.
-    pub fn origin(&self) -> Option<&Origin> {
-        self.origin.as_ref()
+    /// How its code came into this process; none for a built-in.
+    pub fn provenance(&self) -> Option<&Provenance> {
+        self.provenance.as_ref()
     }
 
     /// Starts it, on the process's main thread. The first start of a process settles whom its log lines and counters
@@ -123,6 +142,9 @@ pub enum Fault {
         /// In bytes.
         wanted: u64,
     },
+    /// It is not at rest.
+    #[error("it kept changing while it was read: is it still being copied?")]
+    Moving,
     /// The dynamic linker refuses it.
     #[error("the dynamic linker refuses it: {0}")]
     Linker(String),

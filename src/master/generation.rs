@@ -8,6 +8,7 @@ use crate::scoreboard::Scoreboard;
 use crate::settings::Settings;
 
 use super::children::{Child, Children, Doom, Life, Parting};
+use super::image::Image;
 use super::limits::Limits;
 use super::logs::Logs;
 use super::pidfile::Pidfile;
@@ -27,6 +28,8 @@ pub(super) struct Generation {
     pub wanted: usize,
     /// Its scoreboard.
     pub board: Scoreboard,
+    /// What its workers load the application from.
+    pub image: Image,
     /// Where it serves; a listener that two generations have is one.
     pub listeners: Vec<Arc<Listener>>,
     /// For each slot, when the next worker may be spawned into it.

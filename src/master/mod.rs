@@ -23,6 +23,7 @@ mod daemon;
 mod deaths;
 mod freeze;
 mod generation;
+mod image;
 mod limits;
 mod listeners;
 mod logs;

@@ -127,6 +127,8 @@ impl Master {
                 debug!("worker (pid:{pid}) is ready after {:.1?}", elapsed(child.spawned, now));
                 child.ready_since = Some(now);
                 child.life = Life::Ready;
+                let number = child.generation;
+                self.settle_image(number);
             }
             // It was told to leave by somebody else than the master, with a signal; its place is free at once.
             (Life::Ready, Some(SlotState::Draining)) => {

@@ -11,6 +11,7 @@ use crate::sys::clock;
 
 use super::children::Parting;
 use super::generation::{Fate, Generation};
+use super::image::Image;
 use super::listeners;
 use super::logs::{self, Logs, LogsError};
 use super::pidfile::{Pidfile, PidfileError};
@@ -81,6 +82,7 @@ impl Master {
             number: self.newest + 1,
             wanted: settings.workers.max(1),
             respawns: vec![Respawn::default(); board.slots()],
+            image: Image::for_settings(&settings),
             settings: Arc::new(settings),
             board,
             listeners,

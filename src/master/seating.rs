@@ -12,6 +12,7 @@ use crate::log::{AccessLog, ErrorLog};
 use crate::pair::Pair;
 use crate::scoreboard::Scoreboard;
 use crate::settings::Settings;
+use crate::sys::image::Image;
 use crate::sys::signal::Mask;
 use crate::sys::title::Title;
 use crate::sys::{fd, signal};
@@ -41,6 +42,8 @@ pub(crate) struct Seating {
     pub request_limit: Option<NonZeroU64>,
     /// Where to write the access log, if there is one.
     pub access_log: Option<Arc<AccessLog>>,
+    /// The generation's image of the application's library, if it has one.
+    pub image: Option<Arc<Image>>,
     /// The process's error log: the generation's, at the generation's level.
     pub error_log: ErrorLog,
     /// The working directory of the start, from which relative paths are resolved.
@@ -55,7 +58,7 @@ pub(crate) struct Seating {
 }
 
 impl Seating {
-    /// The descriptors that a worker holds when it begins: its pair, its generation's listeners, its logs, the start
+    /// The descriptors that a worker holds when it begins: its pair, its generation's listeners, image and logs, the start
     /// directory, and what was open before the server started.
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         let mut listed = self.foreign.clone();
@@ -63,6 +66,7 @@ impl Seating {
         listed.push(self.directory.as_raw_fd());
         listed.push(self.error_log.sink().as_fd().as_raw_fd());
         listed.extend(self.access_log.iter().map(|log| log.sink().as_fd().as_raw_fd()));
+        listed.extend(self.image.iter().map(|image| image.as_fd().as_raw_fd()));
         listed.extend(self.listeners.iter().map(|listener| listener.as_fd().as_raw_fd()));
         listed
     }

@@ -66,6 +66,7 @@ impl Master {
             listeners: generation.listeners,
             request_limit: None,
             access_log: generation.logs.access,
+            image: generation.image.file(),
             error_log: self.error_log.clone(),
             directory: self.directory.fd.clone(),
             title: self.title.take(),

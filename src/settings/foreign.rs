@@ -179,7 +179,6 @@ pub const FOREIGN: &[Foreign] = &[
     // Of unirs, still to come.
     valued("drain_delay", &["--drain-delay"], Later),
     valued("max_surge", &["--max-surge"], Later),
-    valued("image_limit", &["--image-limit"], Later),
 ];
 
 #[cfg(test)]

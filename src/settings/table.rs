@@ -13,7 +13,7 @@ use super::kind::{
     Underscores, Variable, Workers,
 };
 use super::layers::Layers;
-use super::units::{Mask, Size, SizeLimit, Time, TimeLimit};
+use super::units::{Bytes, Mask, Size, SizeLimit, Time, TimeLimit};
 use super::value::{Raw, Refused};
 use super::{AppSpec, Bind, Group, HeaderMap, LogLevel, LogTarget, User, WorkerClass};
 
@@ -366,6 +366,16 @@ rows! {
         /// Paths of this file and of the command line do not depend on it: they begin at the directory in which the
         /// server was started. In Gunicorn they begin here.
         chdir: Option<PathBuf> = Optional<FilePath> { flags: &["--chdir"], value: "DIR", example: "\"/srv/shop\"" }
+
+        /// The largest library that is copied into memory before it is loaded, in bytes; 0: none is.
+        ///
+        /// The workers of a generation run that copy, so whoever overwrites, truncates or deletes the file harms
+        /// nobody, and a worker that is started later runs the code of the others. It takes as much memory once, for all
+        /// workers. A larger library, and one that looks for others beside itself (`$ORIGIN`), is loaded from its path:
+        /// then install a new one by rename. Gunicorn has no such setting.
+        image_limit: u64 = Bytes {
+            flags: &["--image-limit"], value: "SIZE", default: Some("\"256MiB\""),
+        }
 
         /// Go into the background.
         ///

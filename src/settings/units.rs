@@ -71,6 +71,21 @@ impl<const MIN: u64, const MAX: u64> Kind for Size<MIN, MAX> {
     }
 }
 
+/// A number of bytes.
+pub(super) struct Bytes;
+
+impl Kind for Bytes {
+    type Value = u64;
+
+    fn read(raw: &Raw, _: &Context<'_>) -> Result<u64, Refused> {
+        read_size(raw)
+    }
+
+    fn write(value: &u64) -> Option<String> {
+        Some(write_size(*value))
+    }
+}
+
 /// A limit in bytes; 0: none.
 pub(super) struct SizeLimit;
 

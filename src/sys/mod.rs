@@ -10,6 +10,7 @@ pub(crate) mod epoll;
 pub(crate) mod fd;
 pub(crate) mod fuse;
 pub(crate) mod identity;
+pub(crate) mod image;
 pub(crate) mod memory;
 pub(crate) mod orphan;
 pub(crate) mod pidfd;

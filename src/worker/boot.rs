@@ -6,24 +6,25 @@ use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use nix::unistd::Pid;
 use tracing::{debug, error, info};
 
+use super::application;
 use super::course::Heading;
 use super::doors::Doors;
 use super::engine::{Engine, FIRST_DOOR, Parts};
 use super::rules::Rules;
 use super::threads::{self, NoCrew};
-use crate::app::{Application, Hook, HostFacts, Level, Running, Services, Source};
+use crate::app::{Hook, Running};
 use crate::listener::Listener;
-use crate::log::{self, AccessLog, ErrorLog};
+use crate::log::{AccessLog, ErrorLog};
 use crate::pair::{Pair, Report};
 use crate::scoreboard::{Scoreboard, Seat, SlotState};
-use crate::settings::{AppSource, Settings};
+use crate::settings::Settings;
 use crate::sys::identity::{self, Groups};
+use crate::sys::image::Image;
 use crate::sys::signal::{self, Mask, SignalPipe};
 use crate::sys::title::Title;
 use crate::sys::{clock, fuse, orphan, process};
@@ -64,6 +65,8 @@ pub(crate) struct Boot {
     pub request_limit: Option<NonZeroU64>,
     /// The access log, if there is one.
     pub access_log: Option<Arc<AccessLog>>,
+    /// The generation's image of the application's library, if it has one.
+    pub image: Option<Arc<Image>>,
     /// The error log.
     pub error_log: ErrorLog,
     /// The directory of the start.
@@ -123,11 +126,11 @@ fn prepare(boot: &mut Boot) -> Result<(&'static Seat, Running), Failure> {
     set_environment(&boot.settings);
     follow_master(boot.master).map_err(|error| Failure::boot("watch the master", error))?;
     set_title(boot);
-    let app = start_application(boot, seat)?;
+    let app = application::start(boot, seat).map_err(Failure::application)?;
     Ok((seat, app))
 }
 
-fn become_the_user(settings: &Settings) -> io::Result<()> {
+pub(super) fn become_the_user(settings: &Settings) -> io::Result<()> {
     let (user, group) = (settings.user.as_ref(), settings.group.as_ref());
     if user.is_some() || group.is_some() {
         let uid = user.map_or_else(|| nix::unistd::geteuid().as_raw(), |user| user.uid);
@@ -158,7 +161,7 @@ fn enter_directory(boot: &Boot) -> io::Result<()> {
     Ok(())
 }
 
-fn set_environment(settings: &Settings) {
+pub(super) fn set_environment(settings: &Settings) {
     for (name, value) in &settings.raw_env {
         process::set_environment(name, value);
     }
@@ -181,49 +184,6 @@ fn set_title(boot: &Boot) {
     let name = boot.settings.proc_name.as_deref().unwrap_or(&boot.settings.app.name);
     if let Some(title) = &boot.title {
         title.set(&format!("unirs: worker [{name}]"));
-    }
-}
-
-fn start_application(boot: &Boot, seat: &'static Seat) -> Result<Running, Failure> {
-    let spec = &boot.settings.app;
-    let app = Application::load(&source(&spec.source), spec.config.clone()).map_err(Failure::application)?;
-    debug!("boot: load the application");
-    let facts = facts(&boot.settings, boot.slot, boot.generation);
-    let services: &'static AppServices = Box::leak(Box::new(AppServices { seat }));
-    let running = app.start(facts, services).map_err(Failure::application)?;
-    debug!("boot: start the application");
-    Ok(running)
-}
-
-/// Loads and starts the application as a worker would, for whoever wants to know whether it can.
-pub(crate) fn try_application(settings: &Settings) -> Result<(), String> {
-    become_the_user(settings).map_err(|error| format!("cannot change the identity: {error}"))?;
-    if let Some(path) = &settings.chdir {
-        identity::chdir(path).map_err(|error| format!("cannot enter {}: {error}", path.display()))?;
-    }
-    set_environment(settings);
-    let spec = &settings.app;
-    let app =
-        Application::load(&source(&spec.source), spec.config.clone()).map_err(|error| error.to_string())?;
-    let running = app.start(facts(settings, 0, 1), &NoServices).map_err(|error| error.to_string())?;
-    running.stop();
-    Ok(())
-}
-
-pub(super) fn facts(settings: &Settings, slot: usize, generation: u64) -> HostFacts {
-    HostFacts {
-        slot: u32::try_from(slot).unwrap_or(u32::MAX),
-        generation,
-        threads: u32::try_from(settings.threads).unwrap_or(u32::MAX),
-        workers: u32::try_from(settings.workers).unwrap_or(u32::MAX),
-        pid: Pid::this().as_raw(),
-    }
-}
-
-pub(super) fn source(source: &AppSource) -> Source {
-    match source {
-        AppSource::Builtin(name) => Source::Builtin(name.clone()),
-        AppSource::Library(path) => Source::Library(path.clone()),
     }
 }
 
@@ -310,43 +270,4 @@ fn await_readiness(engine: &'static Engine) -> bool {
         }
         engine.wait_for_orders(READY_POLL);
     }
-}
-
-/// What this worker does for its application at any time.
-struct AppServices {
-    seat: &'static Seat,
-}
-
-impl Services for AppServices {
-    fn log(&self, level: Level, target: &str, text: &str) {
-        write_line(level, target, text);
-    }
-
-    fn counter(&self, name: &str) -> Option<&'static AtomicU64> {
-        self.seat.counter(name)
-    }
-}
-
-/// The same where the application is only tried.
-struct NoServices;
-
-impl Services for NoServices {
-    fn log(&self, level: Level, target: &str, text: &str) {
-        write_line(level, target, text);
-    }
-
-    fn counter(&self, _name: &str) -> Option<&'static AtomicU64> {
-        None
-    }
-}
-
-fn write_line(level: Level, target: &str, text: &str) {
-    let level = match level {
-        Level::Debug => log::Level::Debug,
-        Level::Info => log::Level::Info,
-        Level::Warning => log::Level::Warning,
-        Level::Error => log::Level::Error,
-        Level::Critical => log::Level::Critical,
-    };
-    log::error::application(level, target, text);
 }

@@ -4,6 +4,7 @@
 //! the environment are those of the settings.
 
 mod answering;
+mod application;
 mod boot;
 mod buffers;
 mod connection;
@@ -24,4 +25,5 @@ mod threads;
 pub mod trial;
 mod wire;
 
-pub(crate) use boot::{Boot, run, try_application};
+pub(crate) use application::try_application;
+pub(crate) use boot::{Boot, run};

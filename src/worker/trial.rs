@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use super::boot;
+use super::application;
 use super::connection::State;
 use super::doors::Doors;
 use super::engine::{Engine, FIRST_DOOR, Parts};
@@ -49,9 +49,9 @@ impl Trial {
         access_log: Option<Arc<AccessLog>>,
     ) -> io::Result<Trial> {
         let (master, own) = pair::pair()?;
-        let app = Application::load(&boot::source(&settings.app.source), settings.app.config.clone());
+        let app = Application::load(&application::source(&settings.app.source), settings.app.config.clone());
         let app = app.map_err(io::Error::other)?;
-        let app = app.start(boot::facts(settings, 0, 1), &Silent).map_err(io::Error::other)?;
+        let app = app.start(application::facts(settings, 0, 1), &Silent).map_err(io::Error::other)?;
         let seat: &'static Seat = Box::leak(Box::new(Scoreboard::create(1, 1)?.take_seat(0)?));
         let engine: &'static Engine = Box::leak(Box::new(Engine::new(Parts {
             app,

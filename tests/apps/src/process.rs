@@ -16,6 +16,7 @@ pub(crate) fn routes(router: Router<TestApp>) -> Router<TestApp> {
         .get("/exit", |_, _| -> Response { leave() })
         .get("/segv", |_, _| -> Response { write_to_nowhere() })
         .get("/burn/{ms}", burn)
+        .get("/backtrace", |_, _| std::backtrace::Backtrace::force_capture().to_string())
         .get("/pid", |_, _| std::process::id().to_string())
         .get("/env/{name}", env)
         .get("/cwd", |_, _| -> Result<_, Error> { Ok(std::env::current_dir()?.display().to_string()) })
