@@ -78,6 +78,11 @@ impl Crew {
         !self.baton.load(Relaxed) && !self.baton.swap(true, Acquire)
     }
 
+    /// Whoever holds the baton does not want it after all.
+    pub(super) fn lay_baton_down(&self) {
+        self.baton.store(false, SeqCst);
+    }
+
     /// The thread with the baton is about to wait for events.
     pub(super) fn begin_wait(&self) {
         self.busy.fetch_sub(1, Relaxed);
@@ -86,7 +91,7 @@ impl Crew {
     /// It has waited, and brought something in or not: lays the baton down.
     pub(super) fn end_wait(&self, brought: usize) {
         self.busy.fetch_add(1, SeqCst);
-        self.baton.store(false, SeqCst);
+        self.lay_baton_down();
         if brought > 0 && self.lookout_sleeps.load(SeqCst) {
             self.wake_lookout();
         }

@@ -55,11 +55,14 @@ impl Hand {
                 self.engine.attend(&mut self, event);
             } else {
                 let is_log_behind = !self.flush_log();
-                if crew.take_baton() {
+                if !crew.take_baton() {
+                    crew.sleep(is_log_behind.then_some(AccessBuffer::RETRY));
+                } else if !self.engine.harvest.cursor().is_empty() {
+                    // Another has filled it since it was found empty: what is in it must not be written over.
+                    crew.lay_baton_down();
+                } else {
                     self.turn = self.engine.wait(&mut self.room, is_log_behind);
                     self.engine.do_what_is_due(&mut self);
-                } else {
-                    crew.sleep(is_log_behind.then_some(AccessBuffer::RETRY));
                 }
             }
         }
