@@ -258,27 +258,34 @@ impl Engine {
     fn let_in(&'static self, hand: &mut Hand, number: usize) {
         for _ in 0..MOST_ACCEPTS {
             let now = hand.turn;
-            if self.connections.is_full() {
-                return self.doors.look_away(&self.epoll, NEVER);
-            }
+            // A place first: from the accept on somebody is there for whoever asks whether this worker may end.
+            let Some(token) = self.connections.enter() else { return self.wait_for_room() };
             match self.doors.accept(number, now, || self.may_accept(now)) {
                 Accepted::Connection(socket, peer) => {
                     self.seat.accepted();
-                    let Some(token) = self.connections.enter() else { return };
                     self.publish_connections();
                     hand.welcome(Box::new(Wire::new(socket, peer, number, token, now)));
+                    continue;
                 }
-                Accepted::Nothing => return,
-                Accepted::Left => return self.doors.leave_to_others(&self.epoll, now),
-                Accepted::Exhausted => return self.doors.rest(&self.epoll, now),
+                Accepted::Nothing => {}
+                Accepted::Left => self.doors.leave_to_others(&self.epoll, now),
+                Accepted::Exhausted => self.doors.rest(&self.epoll, now),
             }
+            return self.vacate(token.index);
         }
     }
 
-    /// At a stop everybody takes what is left; before, nobody takes more than a fair share.
+    /// Nobody is let in until somebody has gone, which may have happened before that could be known.
+    fn wait_for_room(&self) {
+        self.doors.look_away(&self.epoll, NEVER);
+        self.doors.look_again(&self.epoll, 0, !self.connections.is_full());
+    }
+
+    /// At a stop everybody takes what is left; before, nobody takes more than a fair share. The place for the one to come
+    /// is taken already.
     fn may_accept(&self, now: u64) -> bool {
         self.course.heading() != Heading::Serving
-            || !others_have_fewer(self.seat, self.slots, self.connections.occupied() as u64, now)
+            || !others_have_fewer(self.seat, self.slots, self.connections.occupied() as u64 - 1, now)
     }
 
     /// Gives a place back. The caller holds its claim, and has emptied it.

@@ -84,10 +84,11 @@ impl Engine {
         self.retire_further(now);
     }
 
-    /// The way has changed, and so may have the time of those who are idle.
+    /// The way has changed, and so may have the time of those who are idle. Whoever is being served gets a second look,
+    /// since its deadline may have been computed for the old way.
     fn reconsider_deadlines(&self) {
         for (_, place) in self.connections.places() {
-            if let Some(held) = place.occupant.try_claim() {
+            if let Some(held) = place.occupant.claim() {
                 place.set_deadline(self.note_deadline(&held));
                 // Whoever wanted it meanwhile was told no: the edge is not told again, so look at it soon.
                 if held.release().is_some() {
