@@ -17,7 +17,7 @@ use super::{EXIT_BOOT, Master, Phase, recycling};
 /// Which side of a fork this is, with what only that side has.
 enum Forked {
     Master { pid: Pid, pair: Pair },
-    Worker { pair: Pair, mask: Mask },
+    Worker { pair: Pair, mask: Mask, master: Pid },
 }
 
 impl Master {
@@ -38,9 +38,9 @@ impl Master {
                 None
             }
             // Whatever happens, the child must not go on as a second master.
-            Ok(Forked::Worker { pair, mask }) => {
+            Ok(Forked::Worker { pair, mask, master }) => {
                 let mut seating = self
-                    .seat(generation, slot, pair, mask)
+                    .seat(generation, slot, pair, mask, master)
                     .unwrap_or_else(|| process::exit_now(i32::from(EXIT_BOOT)));
                 seating.request_limit = request_limit;
                 Some(seating)
@@ -53,7 +53,14 @@ impl Master {
     }
 
     /// In the child: takes from the master what the worker keeps.
-    fn seat(&mut self, number: u64, slot: usize, pair: Pair, mask: Mask) -> Option<Box<Seating>> {
+    fn seat(
+        &mut self,
+        number: u64,
+        slot: usize,
+        pair: Pair,
+        mask: Mask,
+        master: Pid,
+    ) -> Option<Box<Seating>> {
         let index = self.generations.iter().position(|generation| generation.number == number)?;
         let mut generation = self.generations.swap_remove(index);
         generation.logs.take_effect(&self.error_log);
@@ -71,7 +78,7 @@ impl Master {
             directory: self.directory.fd.clone(),
             title: self.title.take(),
             mask,
-            master: nix::unistd::getppid(),
+            master,
             foreign: std::mem::take(&mut self.foreign),
         }))
     }
@@ -100,6 +107,8 @@ impl Master {
 
 fn fork() -> io::Result<Forked> {
     let (ours, childs) = pair::pair()?;
+    // Not asked of the child: its parent may be another by then, and it would follow that one.
+    let master = Pid::this();
     let mask = signal::block_all()?;
     let side = process::fork();
     if !matches!(side, Ok(Fork::Child)) {
@@ -108,7 +117,7 @@ fn fork() -> io::Result<Forked> {
     }
     Ok(match side? {
         Fork::Parent(pid) => Forked::Master { pid, pair: ours },
-        Fork::Child => Forked::Worker { pair: childs, mask },
+        Fork::Child => Forked::Worker { pair: childs, mask, master },
     })
 }
 
