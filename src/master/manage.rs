@@ -1,8 +1,9 @@
 //! Takes the reconciler's steps, and computes when the next turn is due.
 
+use nix::unistd::Pid;
 use tracing::{debug, info};
 
-use super::children::Doom;
+use super::children::{Doom, Life};
 use super::limits::{Monotonic, NEVER, Verdict, after, judge};
 use super::reconcile::{Step, Tally, next_step};
 use super::seating::Seating;
@@ -21,11 +22,20 @@ impl Master {
         match next_step(&self.tallies(now), now) {
             Step::Spawn { generation, slot } => return self.spawn_worker(generation, slot),
             Step::Retire { pid, parting } => self.retire(pid, parting),
-            Step::Dismiss { pid } => self.condemn(pid, Doom::Dismissed),
+            Step::Dismiss { pid } => self.dismiss(pid),
             Step::Commit { generation } => self.commit(generation),
             Step::RestUntil(_) => self.tidy(),
         }
         None
+    }
+
+    /// Kills a worker that is not Ready. One that has just said that it is may have requests already: the next step is
+    /// to ask it to leave.
+    fn dismiss(&mut self, pid: Pid) {
+        self.read_reports(pid);
+        if self.children.get_mut(pid).is_some_and(|child| matches!(child.life, Life::Booting)) {
+            self.condemn(pid, Doom::Dismissed);
+        }
     }
 
     /// When the next turn is due at the latest; `None` when the master has stopped and no child is left.
