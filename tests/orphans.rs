@@ -36,10 +36,10 @@ fn newcomers_are_refused_while_an_orphan_finishes_its_request() {
     let mut server = Setup::new().set("graceful_timeout", 60).start();
     let address = server.address();
     let mut client = server.client();
-    client.worker(); // accepted: what only waits in the queue is not in flight
-    client.send("GET /sleep/5000 HTTP/1.1\r\nHost: a\r\n\r\n").expect("a request");
+    server.hold(&mut client, "a-request"); // what only waits in the queue is not in flight
     server.kill_master();
     wait_until("a newcomer is refused", || Client::tcp(address).is_err().then_some(()));
+    server.release("a-request");
     assert_eq!(client.answer().expect("the request in flight").status, 200);
 }
 

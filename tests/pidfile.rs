@@ -90,14 +90,15 @@ fn a_pidfile_in_a_folder_that_is_absent_is_exit_1_with_its_path() {
 
 #[test]
 fn a_master_that_was_killed_does_not_block_a_new_one_while_its_workers_drain() {
-    let mut server = Setup::new().set("pidfile", "unirs.pid").start();
+    let mut server = Setup::new().set("pidfile", "unirs.pid").set("graceful_timeout", 120).start();
     let path = server.path("unirs.pid");
     let worker = server.workers()[0];
     let mut client = server.client();
-    client.send("GET /sleep/5000 HTTP/1.1\r\nHost: a\r\n\r\n").expect("a request");
+    server.hold(&mut client, "a-request");
     server.kill_master();
     let next = with_pidfile(&path).start();
     assert!(!process::is_dead(worker), "the worker of the killed master is still in its request");
+    server.release("a-request");
     let named: i32 = fs::read_to_string(&path).expect("a pidfile").trim().parse().expect("a pid");
     assert_eq!(Pid::from_raw(named), next.master());
     assert_eq!(client.answer().expect("the request of the killed master's worker").status, 200);

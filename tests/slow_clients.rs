@@ -65,7 +65,7 @@ fn a_thousand_slow_clients_do_not_delay_a_normal_one_and_end_in_time() {
     for (class, threads) in [("sync", 1), ("threaded", 4)] {
         let setup = Setup::new().set("worker_class", class).set("threads", threads);
         let setup = setup.set("worker_connections", 3000).set("header_timeout", 4).set("body_timeout", 4);
-        let server = setup.set("write_timeout", 4).start();
+        let server = setup.set("write_timeout", 4).set("keepalive", 60).start();
         let worker = server.workers()[0];
         let mut normal = server.client();
         assert_eq!(normal.get("/").expect("before the others").status, 200, "{class}");
@@ -110,9 +110,11 @@ fn a_head_that_comes_all_the_time_and_never_ends_is_408() {
 
 #[test]
 fn a_body_that_pauses_is_waited_for_and_one_that_stops_is_408() {
-    let server = Setup::new().set("body_timeout", 2).start();
-    for (path, length) in [("/echo", 6), ("/length", 300_000)] {
-        let mut client = server.client();
+    let server =
+        Setup::new().set("worker_class", "threaded").set("threads", 4).set("body_timeout", 4).start();
+    let address = server.address();
+    let pause = |path: &str, length: usize| {
+        let mut client = Client::tcp(address).expect("it listens");
         let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
         client.send(head).expect("a head");
         // The pace is the scenario: longer than the limit in all, never longer between two pieces.
@@ -120,10 +122,14 @@ fn a_body_that_pauses_is_waited_for_and_one_that_stops_is_408() {
         for piece in 1..=5 {
             client.send(vec![b'x'; length / 6]).expect("a piece");
             wait_until("the next piece is due", || {
-                (start.elapsed() >= Duration::from_millis(600 * piece)).then_some(())
+                (start.elapsed() >= Duration::from_millis(1000 * piece)).then_some(())
             });
         }
         assert_eq!(client.answer().expect("the sixth piece never comes").status, 408, "{path}");
         client.assert_closed(path);
-    }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| pause("/echo", 6));
+        scope.spawn(|| pause("/length", 300_000));
+    });
 }

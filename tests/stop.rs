@@ -69,13 +69,15 @@ fn idle_kept_alive_connections_do_not_hold_the_exit() {
 #[test]
 fn newcomers_are_refused_while_a_stop_goes_on() {
     // A sync worker in a call still holds the socket: then a newcomer gets no answer at all until the call is over.
-    let mut server = Setup::new().set("worker_class", "threaded").set("threads", 2).start();
+    let setup = Setup::new().set("worker_class", "threaded").set("threads", 2);
+    let mut server = setup.set("graceful_timeout", 120).start();
     let address = server.address();
     let mut client = server.client();
-    client.send("GET /sleep/8000 HTTP/1.1\r\nHost: a\r\n\r\n").expect("a request");
+    server.hold(&mut client, "a-request");
     server.signal(Signal::SIGTERM);
     wait_until("a newcomer is refused", || Client::tcp(address).is_err().then_some(()));
     assert!(!process::is_dead(server.master()), "the stop still goes on");
+    server.release("a-request");
     assert_eq!(client.answer().expect("the request under way").status, 200);
     assert_eq!(server.wait_exit(), 0);
 }
@@ -84,11 +86,11 @@ fn newcomers_are_refused_while_a_stop_goes_on() {
 fn a_worker_that_does_not_leave_within_graceful_timeout_is_killed() {
     let mut server = Setup::new().set("graceful_timeout", 1).start();
     let mut client = server.client();
-    client.send("GET /sleep/60000 HTTP/1.1\r\nHost: a\r\n\r\n").expect("a request");
+    server.hold(&mut client, "for-ever");
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait_exit(), 0);
     assert!(client.answer().is_err());
-    assert!(server.log().contains("/sleep"), "the line about the killed worker names its request");
+    assert!(server.log().contains("/hold/for-ever"), "the line about the killed worker names its request");
 }
 
 #[test]

@@ -145,8 +145,13 @@ impl Client {
 
     /// `GET`, and leaves the connection open.
     pub(crate) fn get(&mut self, target: &str) -> Answer {
-        self.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"))?;
+        self.send_get(target)?;
         self.answer()
+    }
+
+    /// Sends `GET`, and reads nothing.
+    pub(crate) fn send_get(&mut self, target: &str) -> Result<(), Broken> {
+        self.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"))
     }
 
     /// Which worker this connection belongs to: the application says its pid.
@@ -157,8 +162,13 @@ impl Client {
 
     /// `GET`, and asks to close.
     pub(crate) fn last_get(&mut self, target: &str) -> Answer {
-        self.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))?;
+        self.send_last_get(target)?;
         self.answer()
+    }
+
+    /// Sends `GET`, asks to close, and reads nothing.
+    pub(crate) fn send_last_get(&mut self, target: &str) -> Result<(), Broken> {
+        self.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
     }
 
     /// `POST` with a length, and leaves the connection open.

@@ -15,10 +15,15 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// One worker on a free port of the loopback, with the suite's own application.
+    /// One worker on a free port of the loopback, with the suite's own application. Idle connections stay for longer than
+    /// a busy machine lets a test wait for its turn.
     pub(crate) fn new() -> Config {
         let empty = Config { settings: BTreeMap::new(), app: BTreeMap::new(), raw: String::new() };
-        empty.set("bind", vec!["127.0.0.1:0"]).set("workers", 1).library(&super::test_app())
+        empty
+            .set("bind", vec!["127.0.0.1:0"])
+            .set("workers", 1)
+            .set("keepalive", 20)
+            .library(&super::test_app())
     }
 
     /// One setting.

@@ -1,7 +1,7 @@
 //! `Server`: the real binary in its own folder, on its own port, in its own process group, killed by id when the test
 //! ends, its log shown when the test fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -322,15 +322,29 @@ impl Server {
         self.try_get(target).unwrap_or_else(|broken| panic!("GET {target}: {broken}"))
     }
 
+    /// Sends a request that the suite's application does not answer before [`Server::release`], and waits until it is
+    /// in the application. Each name once.
+    pub(crate) fn hold(&self, client: &mut Client, name: &str) {
+        client.send(format!("GET /hold/{name} HTTP/1.1\r\nHost: a\r\n\r\n")).expect("a request");
+        let held = self.path(&format!("{name}.held"));
+        wait_until(format_args!("the request {name} is in the application"), || held.exists().then_some(()));
+    }
+
+    /// Lets the request be answered that [`Server::hold`] has sent.
+    pub(crate) fn release(&self, name: &str) {
+        fs::write(self.path(name), "").expect("the temporary folder takes a file");
+    }
+
     /// Sends a signal to the master.
     pub(crate) fn signal(&self, signal: Signal) {
         process::signal(self.master, signal);
     }
 
-    /// The workers: every living child of the master.
+    /// The workers: every living child of the master that calls itself one. A child that was forked a moment ago, and
+    /// those that are there for something else, do not.
     pub(crate) fn workers(&self) -> Vec<Pid> {
         let mut workers = process::children(self.master);
-        workers.retain(|&pid| !process::is_dead(pid));
+        workers.retain(|&pid| process::title(pid).starts_with("unirs: worker") && !process::is_dead(pid));
         workers.sort();
         workers
     }
@@ -396,6 +410,18 @@ impl Server {
     /// The open descriptors of a process.
     pub(crate) fn fds(&self, pid: Pid) -> BTreeMap<i32, String> {
         process::fds(pid)
+    }
+
+    /// The sockets of a process.
+    pub(crate) fn sockets(&self, pid: Pid) -> BTreeSet<String> {
+        self.fds(pid).into_values().filter(|what| what.starts_with("socket:")).collect()
+    }
+
+    /// The listeners of a worker: the sockets that it shares with the master.
+    pub(crate) fn listeners(&self, worker: Pid) -> BTreeSet<String> {
+        let shared = &self.sockets(worker) & &self.sockets(self.master);
+        assert!(!shared.is_empty(), "worker {worker} shares no socket with the master");
+        shared
     }
 }
 

@@ -72,7 +72,7 @@ static int32_t call(void *state, void *thread, unirs_exchange *exchange)
     if (unirs_begins(path, "/exit/"))
         _exit(path.data[path.len - 1] - '0');
     if (unirs_is(path, "/drip"))
-        return drip(exchange, 40);
+        return drip(exchange, 80);
     if (unirs_is(path, "/deaf"))
         hear_nothing();
     if (unirs_is(path, "/child-fds"))

@@ -92,6 +92,7 @@ fn routes() -> Router<TestApp> {
         .get("/slot", |_, request| request.worker().slot.to_string())
         .get("/hang", |_, _| -> Response { hang() })
         .any("/sleep/{ms}", sleep)
+        .get("/hold/{name}", hold)
         .get("/extend/{ms}", extend)
         .get("/counter", count)
         .get("/cancelled", wait_until_cancelled)
@@ -109,6 +110,17 @@ fn sleep(_: &TestApp, request: &mut Request) -> Result<Response, Error> {
     let time = millis(&part(request, "ms")?)?;
     thread::sleep(time);
     Ok(Response::text(format!("slept for {} ms\n", time.as_millis())))
+}
+
+/// Makes the file NAME.held in the working directory, and answers when there is a file NAME.
+fn hold(_: &TestApp, request: &mut Request) -> Result<&'static str, Error> {
+    let name = part(request, "name")?;
+    std::fs::write(format!("{name}.held"), "")?;
+    let end = Instant::now() + Duration::from_secs(120);
+    while !std::path::Path::new(&name).exists() && Instant::now() < end {
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok("held\n")
 }
 
 /// As `sleep`, but says so before.
