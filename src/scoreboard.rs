@@ -27,6 +27,8 @@ pub type Monotonic = u64;
 pub struct Scoreboard {
     /// The shared words: whole pages for each slot.
     mapping: Arc<Mapping>,
+    /// The master's words: for each lane the number of the exchange that is over its time. Workers only read them.
+    summons: Arc<Mapping>,
     /// How many slots.
     slots: usize,
     /// How many lanes each slot has.
@@ -46,7 +48,8 @@ impl Scoreboard {
             used.and_then(|words| words.checked_next_multiple_of(words_per_page)).ok_or_else(too_large)?;
         let words = stride.checked_mul(slots).ok_or_else(too_large)?;
         let mapping = Arc::new(Mapping::create(c"unirs-scoreboard", words)?);
-        Ok(Scoreboard { mapping, slots, lanes, stride })
+        let summons = Arc::new(Mapping::create(c"unirs-summons", slots.saturating_mul(lanes.max(1)))?);
+        Ok(Scoreboard { mapping, summons, slots, lanes, stride })
     }
 
     /// How many slots there are.
@@ -72,11 +75,26 @@ impl Scoreboard {
         assert!(index < self.slots, "slot {index} of {}", self.slots);
         // Only a process that gave up its right to write is refused, and it has nothing to reset.
         let _ = self.mapping.clear(self.range(index));
+        let _ = self.summons.clear(index * self.lanes..(index + 1) * self.lanes);
+    }
+
+    /// In the master: says to one thread of a worker that this exchange of it is over its time. The signal that makes it
+    /// look is the caller's to send. Nothing happens where there is no such lane.
+    pub fn summon(&self, slot: usize, lane: usize, exchange: u64) {
+        if slot < self.slots && lane < self.lanes {
+            // Only a process that gave up its right to write is refused, and it is no master.
+            let _ = self.summons.store(slot * self.lanes + lane, exchange);
+        }
+    }
+
+    fn summoned(&self, slot: usize, lane: usize) -> u64 {
+        self.summons.words().get(slot * self.lanes + lane).map_or(0, Word::load)
     }
 
     /// From here on this process only reads the board. For a forked child: the boards of other generations, and its own
     /// until it knows its slot. After [`Scoreboard::take_seat`] it is an error.
     pub fn read_only(&self) -> io::Result<()> {
+        self.summons.read_only()?;
         self.mapping.read_only()
     }
 
@@ -89,6 +107,7 @@ impl Scoreboard {
         }
         // A seat is for the life of the process, and what it lends (counters, lanes) has to be as well.
         let board: &'static Scoreboard = Box::leak(Box::new(self.clone()));
+        board.summons.read_only()?;
         let words = board.mapping.claim(board.range(index))?;
         Ok(Seat::new(board, index, words))
     }

@@ -147,6 +147,7 @@ fn boot(seating: Seating) -> Boot {
         generation: seating.generation,
         slot: seating.slot,
         board: seating.board,
+        ledger: seating.ledger,
         pair: seating.pair,
         listeners: seating.listeners,
         request_limit: seating.request_limit,

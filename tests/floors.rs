@@ -6,17 +6,32 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may import whom. The interface crate `unirs_app` is a floor too.
-const FLOORS: [(&str, &[&str]); 15] = [
+const FLOORS: [(&str, &[&str]); 16] = [
     ("http", &[]),
     ("sys", &[]),
     ("settings", &[]),
     ("log", &["sys"]),
     ("scoreboard", &["sys"]),
+    ("last_words", &["sys"]),
     ("listener", &["sys", "settings"]),
     ("pair", &["sys"]),
     ("app", &["unirs_app", "sys", "scoreboard"]),
-    ("worker", &["http", "app", "unirs_app", "log", "listener", "scoreboard", "pair", "settings", "sys"]),
-    ("master", &["listener", "scoreboard", "pair", "log", "settings", "sys"]),
+    (
+        "worker",
+        &[
+            "http",
+            "app",
+            "unirs_app",
+            "log",
+            "listener",
+            "scoreboard",
+            "last_words",
+            "pair",
+            "settings",
+            "sys",
+        ],
+    ),
+    ("master", &["listener", "scoreboard", "last_words", "pair", "log", "settings", "sys"]),
     (
         "server",
         &[
@@ -24,6 +39,7 @@ const FLOORS: [(&str, &[&str]); 15] = [
             "worker",
             "app",
             "http",
+            "last_words",
             "listener",
             "log",
             "pair",

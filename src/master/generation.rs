@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::last_words::Ledger;
 use crate::listener::Listener;
 use crate::scoreboard::Scoreboard;
 use crate::settings::Settings;
@@ -30,6 +31,8 @@ pub(super) struct Generation {
     pub board: Scoreboard,
     /// What its workers load the application from.
     pub image: Image,
+    /// What its dying workers say.
+    pub ledger: Ledger,
     /// Where it serves; a listener that two generations have is one.
     pub listeners: Vec<Arc<Listener>>,
     /// For each slot, when the next worker may be spawned into it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
+use crate::last_words::Ledger;
 use crate::listener::BindError;
 use crate::settings::Settings;
 use crate::sys::clock;
@@ -75,6 +76,8 @@ impl Master {
     fn generation_of(&self, settings: Settings) -> Result<Generation, GenerationError> {
         let board = Generation::board(&settings)
             .map_err(|source| GenerationError::Board { workers: settings.workers, source })?;
+        let ledger = Ledger::create(board.slots())
+            .map_err(|source| GenerationError::Board { workers: settings.workers, source })?;
         let listeners = self.listeners_for(&settings)?;
         let logs = Logs::open(&settings, &self.error_log, &self.directory.path)
             .inspect_err(|_| self.abandon(&listeners))?;
@@ -85,6 +88,7 @@ impl Master {
             image: Image::for_settings(&settings),
             settings: Arc::new(settings),
             board,
+            ledger,
             listeners,
             fate: Fate::Arriving,
             logs,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use nix::unistd::Pid;
 use tracing::{debug, warn};
 
+use crate::last_words::Ledger;
 use crate::listener::Listener;
 use crate::log::{AccessLog, ErrorLog};
 use crate::pair::Pair;
@@ -34,6 +35,8 @@ pub(crate) struct Seating {
     pub slot: usize,
     /// The generation's board, still writable as a whole: [`Scoreboard::take_seat`] comes next.
     pub board: Scoreboard,
+    /// Where its last words go: [`Ledger::take_area`].
+    pub ledger: Ledger,
     /// The worker's end: orders come here, and its end-of-file is the master's death.
     pub pair: Pair,
     /// Where to accept.

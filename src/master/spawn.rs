@@ -25,6 +25,7 @@ impl Master {
     pub(super) fn spawn_worker(&mut self, generation: u64, slot: usize) -> Option<Box<Seating>> {
         let request_limit = self.generation(generation).and_then(|generation| {
             generation.board.reset(slot);
+            generation.ledger.clear(slot);
             recycling::draw_request_limit(&generation.settings)
         });
         match fork() {
@@ -69,6 +70,7 @@ impl Master {
             generation: number,
             slot,
             board: generation.board,
+            ledger: generation.ledger,
             pair,
             listeners: generation.listeners,
             request_limit: None,

@@ -111,6 +111,11 @@ impl Seat {
         &self.lanes[index]
     }
 
+    /// The exchange of a lane that the master holds to be over its time; 0: none. Async-signal-safe.
+    pub fn summoned(&self, lane: usize) -> u64 {
+        self.board.summoned(self.index, lane)
+    }
+
     #[inline]
     fn store(&self, word: usize, value: u64) {
         self.words[word].store(value, Ordering::Relaxed);

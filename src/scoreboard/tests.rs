@@ -298,3 +298,25 @@ fn quantiles_are_the_end_of_their_bucket() {
     assert_eq!(histogram.quantile(0.99), Some(Duration::from_micros(1024)));
     assert_eq!(histogram.quantile(1.0), Some(Duration::from_micros(1 << 20)));
 }
+
+#[test]
+fn a_summons_reaches_the_lane_that_it_is_for() {
+    if !alone("scoreboard::tests::a_summons_reaches_the_lane_that_it_is_for") {
+        return;
+    }
+    let board = Scoreboard::create(2, 3).unwrap();
+    board.summon(1, 2, 77);
+    board.summon(2, 0, 5);
+    board.summon(0, 3, 6);
+    let status = forked(|| {
+        let seat = board.take_seat(1).unwrap();
+        assert_eq!([0, 1, 2].map(|lane| seat.summoned(lane)), [0, 0, 77]);
+        board.summon(1, 2, 78);
+        assert_eq!(seat.summoned(2), 77, "a worker summons nobody");
+        board.summons.write_wildly(5);
+        0
+    });
+    assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGSEGV, _)), "{status:?}");
+    board.reset(1);
+    assert_eq!(board.summoned(1, 2), 0);
+}

@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, mprotect, munmap};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mprotect, munmap};
 use nix::unistd::{SysconfVar, ftruncate, sysconf};
 
 /// Bytes of one word.
@@ -109,6 +109,27 @@ impl Mapping {
         for word in self.part(&range)? {
             word.store(0, Ordering::Relaxed);
         }
+        Ok(())
+    }
+
+    /// Stores one word.
+    ///
+    /// # Errors
+    /// `PermissionDenied` unless this process may write all of the mapping, `InvalidInput` when there is no such word.
+    pub(crate) fn store(&self, index: usize, value: u64) -> io::Result<()> {
+        let access = self.access();
+        if *access != Access::All {
+            return Err(Errno::EACCES.into());
+        }
+        let word = self.part(&(index..index.saturating_add(1)))?;
+        word[0].store(value, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Nobody looks for it in a core.
+    pub(crate) fn leave_out_of_cores(&self) -> io::Result<()> {
+        // SAFETY: whole pages of our own mapping, whose contents and protection stay as they are.
+        unsafe { madvise(self.start.cast(), self.len * WORD, MmapAdvise::MADV_DONTDUMP) }?;
         Ok(())
     }
 
@@ -291,6 +312,16 @@ mod tests {
         assert_eq!(mapping.words()[0].load(), 3);
         mapping.clear(0..2 * PAGE).unwrap();
         assert_eq!(mapping.words()[0].load(), 0, "the parent's own right to write is untouched");
+    }
+
+    #[test]
+    fn a_word_is_stored_by_who_may_write_all() {
+        let mapping = Mapping::create(c"test", PAGE).unwrap();
+        mapping.store(3, 9).unwrap();
+        assert_eq!(mapping.words()[3].load(), 9);
+        assert!(mapping.store(PAGE, 1).is_err() && mapping.store(usize::MAX, 1).is_err());
+        mapping.read_only().unwrap();
+        assert!(mapping.store(3, 1).is_err());
     }
 
     #[test]

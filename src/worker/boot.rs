@@ -18,6 +18,7 @@ use super::engine::{Engine, FIRST_DOOR, Parts};
 use super::rules::Rules;
 use super::threads::{self, NoCrew};
 use crate::app::{Hook, Running};
+use crate::last_words::Ledger;
 use crate::listener::Listener;
 use crate::log::{AccessLog, ErrorLog};
 use crate::pair::{Pair, Report};
@@ -57,6 +58,8 @@ pub(crate) struct Boot {
     pub slot: usize,
     /// Its generation's board.
     pub board: Scoreboard,
+    /// Its generation's ledger of last words.
+    pub ledger: Ledger,
     /// Its end of the pair.
     pub pair: Pair,
     /// Where to accept.
@@ -120,6 +123,8 @@ fn fail(pair: &Pair, failure: &Failure) -> u8 {
 fn prepare(boot: &mut Boot) -> Result<(&'static Seat, Running), Failure> {
     let seat = boot.board.take_seat(boot.slot).map_err(|error| Failure::boot("map the scoreboard", error))?;
     let seat: &'static Seat = Box::leak(Box::new(seat));
+    let _last_words =
+        boot.ledger.take_area(boot.slot).map_err(|error| Failure::boot("map the ledger", error))?;
     debug!("boot: map the board");
     become_the_user(&boot.settings).map_err(|error| Failure::boot("change the identity", error))?;
     enter_directory(boot).map_err(|error| Failure::boot("enter the directory", error))?;
