@@ -62,9 +62,45 @@ fn the_status_says_how_a_reload_ended() {
 }
 
 #[test]
-fn no_worker_inherits_the_notify_socket() {
-    let server = Server::with_workers(1);
-    assert_eq!(server.get("/env/NOTIFY_SOCKET").status, 404, "an application cannot speak for the server");
+fn no_worker_inherits_what_systemd_says_to_the_master() {
+    let server = Setup::new().env("WATCHDOG_USEC", "60000000").env("WATCHDOG_PID", "1").start();
+    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        let status = server.get(&format!("/env/{name}")).status;
+        assert_eq!(status, 404, "{name}: an application cannot speak for the server");
+    }
+    assert!(!server.notify().has("WATCHDOG=1"), "the watchdog is another's");
+}
+
+#[test]
+fn a_watchdog_hears_of_the_master_again_and_again() {
+    let server = Setup::new().env("WATCHDOG_USEC", "400000").start();
+    let signs = || server.notify().lines().iter().filter(|line| *line == "WATCHDOG=1").count();
+    wait_until("four signs of life", || (signs() >= 4).then_some(()));
+}
+
+#[test]
+fn a_reload_says_when_it_began_and_that_it_is_over_whether_it_was_refused_or_not() {
+    let mut server = Server::with_workers(1);
+    let said = |server: &Server, line: &str| {
+        server.notify().lines().iter().filter(|said| said.starts_with(line)).count()
+    };
+    for (number, workers) in [(1, "1"), (2, "many")] {
+        server.configure(|config| config.set("workers", workers));
+        server.signal(Signal::SIGHUP);
+        wait_until("READY=1 after the reload", || (said(&server, "READY=1") == number + 1).then_some(()));
+        assert_eq!(said(&server, "RELOADING=1"), number);
+        assert_eq!(said(&server, "MONOTONIC_USEC="), number, "Type=notify-reload wants it");
+    }
+}
+
+#[test]
+fn the_status_has_workers_requests_and_the_generation() {
+    let server = Server::with_workers(2);
+    for _ in 0..3 {
+        assert_eq!(server.get("/").status, 200);
+    }
+    server.reload(2);
+    server.notify().wait_for("STATUS=generation 2: 2 of 2 workers ready; 0 busy; 3 requests");
 }
 
 #[test]

@@ -132,7 +132,7 @@ impl Master {
         let (code, sentence) = boot_failure(child, change);
         match self.phase {
             Phase::Starting => self.fail_start(code, sentence),
-            Phase::Running => self.take_back(&sentence),
+            Phase::Running | Phase::Draining { .. } => self.take_back(&sentence),
             Phase::Stopping { .. } => {}
         }
     }

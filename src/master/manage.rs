@@ -42,7 +42,7 @@ impl Master {
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
         match self.phase {
             Phase::Stopping { .. } if self.children.is_empty() => return None,
-            Phase::Starting | Phase::Running | Phase::Stopping { .. } => {}
+            Phase::Starting | Phase::Running | Phase::Draining { .. } | Phase::Stopping { .. } => {}
         }
         let now = self.now();
         let step = match next_step(&self.tallies(now), now) {
@@ -54,6 +54,7 @@ impl Master {
         let queues = self.next_look(now).unwrap_or(NEVER);
         let longest = after(now, LONGEST_SLEEP);
         let outdated = self.next_outdated(now);
+        let manager = manager.min(self.heartbeat.next()).min(self.end_of_delay());
         Some(step.min(manager).min(limits).min(queues).min(outdated).min(longest))
     }
 
@@ -105,7 +106,7 @@ impl Master {
                 self.phase = Phase::Running;
                 self.came_up();
             }
-            Phase::Running => {
+            Phase::Running | Phase::Draining { .. } => {
                 self.take_over(number);
                 info!("Reloaded: generation {number} serves");
                 self.say_ready();

@@ -23,6 +23,7 @@ mod daemon;
 mod deaths;
 mod freeze;
 mod generation;
+mod heartbeat;
 mod image;
 mod limits;
 mod listeners;
@@ -56,10 +57,13 @@ use daemon::Starter;
 use deaths::OomWatch;
 use freeze::Freezes;
 use generation::Generation;
+use heartbeat::Heartbeat;
+use limits::Monotonic;
 use notify::Notifier;
 use obituary::Deaths;
 use pidfile::Pidfile;
 use recycling::MemoryWatch;
+use status::Status;
 use wait::Event;
 
 /// A worker that failed to boot ended the master.
@@ -116,7 +120,9 @@ pub(crate) struct Master {
     /// Why the last reload was refused, until one succeeds.
     refusal: Option<String>,
     /// The last STATUS that the service manager heard.
-    status: String,
+    status: Status,
+    /// What the service manager hears again and again.
+    heartbeat: Heartbeat,
     title: Option<Title>,
     /// Descriptors that were open before the server opened any: not ours to close or to complain about.
     foreign: Vec<RawFd>,
@@ -136,6 +142,11 @@ enum Phase {
     Starting,
     /// A generation serves.
     Running,
+    /// A stop was asked for and does not begin yet (`drain_delay`): as Running, but for reloads.
+    Draining {
+        /// When it begins.
+        until: Monotonic,
+    },
     /// Everybody is to leave.
     Stopping {
         /// What the process leaves with.
@@ -158,6 +169,7 @@ impl Master {
             for event in self.wait(deadline) {
                 self.handle(event);
             }
+            self.end_the_delay();
             self.reap_workers();
             self.murder_workers();
             self.mark_outdated();
@@ -165,7 +177,7 @@ impl Master {
             if let Some(seating) = self.manage_workers() {
                 return Leave::Seated(seating);
             }
-            self.tell_status();
+            self.tell_manager();
         }
         Leave::Stopped
     }
@@ -181,7 +193,7 @@ impl Master {
     fn exit_code(&self) -> u8 {
         match self.phase {
             Phase::Stopping { exit_code } => exit_code,
-            Phase::Starting | Phase::Running => 0,
+            Phase::Starting | Phase::Running | Phase::Draining { .. } => 0,
         }
     }
 
@@ -189,7 +201,7 @@ impl Master {
         self.generations.iter_mut().find(|generation| generation.number == number)
     }
 
-    fn now(&self) -> limits::Monotonic {
+    fn now(&self) -> Monotonic {
         clock::monotonic()
     }
 }

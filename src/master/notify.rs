@@ -1,11 +1,13 @@
 //! What the service manager hears (sd_notify): one datagram for each message, over a socket that never blocks.
 
 use std::collections::VecDeque;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process::id as process_id;
+use std::time::Duration;
 
 use tracing::{debug, warn};
 
@@ -20,16 +22,20 @@ pub(super) struct Notifier {
     to: Option<(UnixDatagram, SocketAddr)>,
     /// Messages that found the manager's queue full, oldest first.
     waiting: VecDeque<String>,
+    /// It wants a sign of life within so long.
+    watchdog: Option<Duration>,
 }
 
 impl Notifier {
-    /// Takes `NOTIFY_SOCKET` out of the environment, so that no child speaks in the master's name.
+    /// Takes what the service manager has said out of the environment, so that no child speaks in the master's name.
     pub(super) fn from_environment() -> Notifier {
-        let address = std::env::var_os("NOTIFY_SOCKET");
-        process::forget_environment("NOTIFY_SOCKET");
+        let address = take_variable("NOTIFY_SOCKET");
+        let limit = take_variable("WATCHDOG_USEC");
+        let watched = take_variable("WATCHDOG_PID");
+        let watchdog = watchdog(limit.as_deref(), watched.as_deref(), process_id());
         match address.as_deref().map(connect) {
             None => Notifier::silent(),
-            Some(Ok(to)) => Notifier { to: Some(to), waiting: VecDeque::new() },
+            Some(Ok(to)) => Notifier { to: Some(to), waiting: VecDeque::new(), watchdog },
             Some(Err(error)) => {
                 warn!("cannot speak to the service manager at NOTIFY_SOCKET: {error}");
                 Notifier::silent()
@@ -39,7 +45,17 @@ impl Notifier {
 
     /// Has nobody to speak to.
     pub(super) fn silent() -> Notifier {
-        Notifier { to: None, waiting: VecDeque::new() }
+        Notifier { to: None, waiting: VecDeque::new(), watchdog: None }
+    }
+
+    /// There is somebody to speak to.
+    pub(super) fn is_heard(&self) -> bool {
+        self.to.is_some()
+    }
+
+    /// Within so long the service manager wants to hear `WATCHDOG=1`, again and again.
+    pub(super) fn watchdog(&self) -> Option<Duration> {
+        self.watchdog
     }
 
     /// Sends `message` (lines of `NAME=value`) after those that wait, now or at a later [`flush`](Self::flush).
@@ -75,6 +91,19 @@ impl Notifier {
     }
 }
 
+fn take_variable(name: &str) -> Option<OsString> {
+    let value = std::env::var_os(name);
+    process::forget_environment(name);
+    value
+}
+
+/// What systemd's `WATCHDOG_USEC` asks of this process, unless `WATCHDOG_PID` names another (sd_watchdog_enabled(3)).
+fn watchdog(limit: Option<&OsStr>, watched: Option<&OsStr>, own_pid: u32) -> Option<Duration> {
+    let is_other = watched.is_some_and(|pid| pid.to_str().and_then(|pid| pid.parse().ok()) != Some(own_pid));
+    let microseconds = limit?.to_str()?.parse().ok().filter(|microseconds| *microseconds > 0)?;
+    (!is_other).then(|| Duration::from_micros(microseconds))
+}
+
 fn connect(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     let address = match name.as_bytes() {
         [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
@@ -107,10 +136,22 @@ mod tests {
             [(path.to_str().unwrap().to_owned(), at_path), (format!("@{abstract_name}"), at_name)]
         {
             let to = connect(OsStr::new(&name)).unwrap();
-            let mut notifier = Notifier { to: Some(to), waiting: VecDeque::new() };
+            let mut notifier = Notifier { to: Some(to), ..Notifier::silent() };
             notifier.send("READY=1");
             assert_eq!(read(&manager), "READY=1");
         }
+    }
+
+    #[test]
+    fn a_watchdog_counts_when_it_is_meant_for_this_process() {
+        let asked =
+            |limit: &str, pid: Option<&str>| watchdog(Some(OsStr::new(limit)), pid.map(OsStr::new), 77);
+        assert_eq!(asked("3000000", None), Some(Duration::from_secs(3)));
+        assert_eq!(asked("3000000", Some("77")), Some(Duration::from_secs(3)));
+        for (limit, pid) in [("3000000", Some("78")), ("3000000", Some("")), ("0", None), ("soon", None)] {
+            assert_eq!(asked(limit, pid), None, "{limit} {pid:?}");
+        }
+        assert_eq!(watchdog(None, None, 77), None);
     }
 
     #[test]
@@ -119,7 +160,7 @@ mod tests {
         let path = temp.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
         let to = connect(path.as_os_str()).unwrap();
-        let mut notifier = Notifier { to: Some(to), waiting: VecDeque::new() };
+        let mut notifier = Notifier { to: Some(to), ..Notifier::silent() };
         let mut sent = 0;
         while !notifier.is_waiting() {
             notifier.send(format!("STATUS={sent}"));

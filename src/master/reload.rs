@@ -135,7 +135,7 @@ impl Master {
     fn refuse(&mut self, reason: &str) {
         match self.phase {
             Phase::Starting => error!("Reload refused, the start goes on as it began: {reason}"),
-            Phase::Running | Phase::Stopping { .. } => {
+            Phase::Running | Phase::Draining { .. } | Phase::Stopping { .. } => {
                 let serving = self.generations.iter().find(|generation| generation.fate == Fate::Serving);
                 let number = serving.map_or(0, |generation| generation.number);
                 error!("Reload refused, generation {number} serves on: {reason}");
@@ -186,12 +186,6 @@ impl Master {
             (None, true) => {}
             (next, _) => remove(std::mem::replace(&mut self.pidfile, next)),
         }
-    }
-
-    /// The service manager waits for this word, at the start and after each reload, refused or not.
-    pub(super) fn say_ready(&mut self) {
-        self.status = self.status_line();
-        self.notifier.send(format!("READY=1\nSTATUS={}", self.status));
     }
 }
 

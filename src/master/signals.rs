@@ -32,16 +32,24 @@ impl Master {
         info!("Handling signal: {}", signal::short_name(number));
         match (self.phase, number) {
             (_, libc::SIGINT | libc::SIGQUIT) => self.stop(Parting::Quick),
-            (Phase::Starting | Phase::Running, libc::SIGTERM) => self.stop(Parting::Stop),
+            (Phase::Starting | Phase::Running | Phase::Draining { .. }, libc::SIGTERM) => {
+                self.stop(Parting::Stop);
+            }
             (Phase::Stopping { .. }, libc::SIGTERM) => self.stop(Parting::Quick),
             (_, libc::SIGUSR1) => self.reopen_logs(),
             (Phase::Starting | Phase::Running, libc::SIGHUP) => self.reload(),
-            (Phase::Starting | Phase::Running, libc::SIGTTIN) => self.change_workers(1),
-            (Phase::Starting | Phase::Running, libc::SIGTTOU) => self.change_workers(-1),
+            (Phase::Starting | Phase::Running | Phase::Draining { .. }, libc::SIGTTIN) => {
+                self.change_workers(1);
+            }
+            (Phase::Starting | Phase::Running | Phase::Draining { .. }, libc::SIGTTOU) => {
+                self.change_workers(-1);
+            }
             (Phase::Starting | Phase::Running, libc::SIGUSR2 | libc::SIGWINCH) => {
                 warn!("SIGUSR2 and SIGWINCH are not supported yet; nothing is done");
             }
-            (Phase::Stopping { .. }, _) => info!("nothing is done: the server is stopping"),
+            (Phase::Draining { .. } | Phase::Stopping { .. }, _) => {
+                info!("nothing is done: the server is stopping")
+            }
             (Phase::Starting | Phase::Running, _) => warn!("no meaning is known for it"),
         }
     }

@@ -18,12 +18,14 @@ use super::children::Children;
 use super::daemon::{self, Daemonized};
 use super::deaths::OomWatch;
 use super::freeze::Freezes;
+use super::heartbeat::Heartbeat;
 use super::listeners::PassedError;
 use super::notify::Notifier;
 use super::obituary::Deaths;
 use super::recycling::MemoryWatch;
 use super::reload::{GenerationError, raise_limits};
 use super::seating::{self, Seating};
+use super::status::Status;
 use super::{EXIT_BOOT, Leave, Master, MasterConfig, Phase, StartDirectory, listeners, signals};
 
 /// Why no master came up; its text is a sentence to the operator, and the exit code is 1.
@@ -102,11 +104,13 @@ impl Master {
             deaths: Deaths::default(),
             oom: OomWatch::new(),
             refusal: None,
-            status: String::new(),
+            status: Status::default(),
+            heartbeat: Heartbeat::default(),
             title: config.title,
             foreign,
         };
         master.first_generation(config.settings)?;
+        master.begin_heartbeat();
         Ok(master)
     }
 
@@ -140,6 +144,7 @@ impl Master {
     /// The first generation serves.
     pub(super) fn came_up(&mut self) {
         debug!("all workers are ready");
+        self.heartbeat.stop_extending();
         self.say_ready();
         if let Some(starter) = self.starter.take() {
             starter.came_up();

@@ -1,25 +1,109 @@
-//! What the service manager is told of the server's state.
+//! What the service manager is told of the server's state: the STATUS line, and the words that go with it.
 
 use std::fmt::Write;
+use std::time::Duration;
 
-use super::children::Life;
-use super::generation::Fate;
+use super::children::{Child, Life};
+use super::generation::{Fate, Generation};
+use super::heartbeat::Heartbeat;
+use super::limits::after;
 use super::{Master, Phase};
 
+/// The STATUS line: what is said at once when it changes, and the figures, which change with every request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Status {
+    state: String,
+    figures: Figures,
+    /// What went wrong last, if anything did: the last death, and why the last reload was refused.
+    misfortunes: String,
+}
+
+/// What the workers do, all together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Figures {
+    /// Workers that have an exchange in flight.
+    busy: usize,
+    /// Exchanges that have ended, of all workers that ever were.
+    requests: u64,
+}
+
+impl Status {
+    fn message(&self) -> String {
+        let Figures { busy, requests } = self.figures;
+        format!("STATUS={}; {busy} busy; {requests} requests{}", self.state, self.misfortunes)
+    }
+}
+
 impl Master {
-    /// Sends the STATUS line when it has changed.
-    pub(super) fn tell_status(&mut self) {
-        let status = self.status_line();
+    /// The service manager gets a sign of life in time, and may be asked for more of it, from now on.
+    pub(super) fn begin_heartbeat(&mut self) {
+        if !self.notifier.is_heard() {
+            return;
+        }
+        let now = self.now();
+        self.heartbeat = Heartbeat::begin(self.notifier.watchdog(), now);
+        // The first worker boots alone, the others after it.
+        let boot_timeout = self.generations.first().and_then(|generation| generation.settings.boot_timeout);
+        if let Some(boot_timeout) = boot_timeout {
+            self.heartbeat.extend_until(after(now, 2 * boot_timeout), now);
+        }
+    }
+
+    /// Tells the service manager what is due: signs of life, and a STATUS line that has changed.
+    pub(super) fn tell_manager(&mut self) {
+        if !self.notifier.is_heard() {
+            return;
+        }
+        let now = self.now();
+        if self.heartbeat.is_watchdog_due(now) {
+            self.notifier.send("WATCHDOG=1");
+        }
+        if let Some(time) = self.heartbeat.due_extension(now) {
+            self.notifier.send(extension(time));
+        }
+        let are_figures_due = self.heartbeat.are_figures_due(now);
+        let has_changed =
+            || self.misfortunes() != self.status.misfortunes || self.state_line() != self.status.state;
+        if are_figures_due || has_changed() {
+            self.tell_status();
+        }
+    }
+
+    fn tell_status(&mut self) {
+        let status = self.status();
         if status != self.status {
-            self.notifier.send(format!("STATUS={status}"));
+            self.notifier.send(status.message());
             self.status = status;
         }
     }
 
+    /// The service manager waits for this word, at the start and after each reload, refused or not; not any more once it has
+    /// heard of a stop.
+    pub(super) fn say_ready(&mut self) {
+        match self.phase {
+            Phase::Starting | Phase::Running => {
+                self.status = self.status();
+                self.notifier.send(format!("READY=1\n{}", self.status.message()));
+            }
+            Phase::Draining { .. } | Phase::Stopping { .. } => self.tell_status(),
+        }
+    }
+
+    /// A stop was asked for, or is quickened.
+    pub(super) fn say_stopping(&mut self) {
+        self.status = self.status();
+        self.notifier.send(format!("STOPPING=1\n{}", self.status.message()));
+    }
+
+    fn status(&self) -> Status {
+        Status { state: self.state_line(), figures: self.figures(), misfortunes: self.misfortunes() }
+    }
+
     /// `generation 1: 2 of 2 workers ready; generation 2 arriving: 0 of 2 workers ready`
-    pub(super) fn status_line(&self) -> String {
+    fn state_line(&self) -> String {
         let mut line = match self.phase {
             Phase::Starting | Phase::Running => String::new(),
+            Phase::Draining { .. } => "draining".to_owned(),
             Phase::Stopping { .. } => "stopping".to_owned(),
         };
         for generation in &self.generations {
@@ -41,6 +125,11 @@ impl Master {
                 generation.number
             );
         }
+        line
+    }
+
+    fn misfortunes(&self) -> String {
+        let mut line = String::new();
         if let Some(death) = self.deaths.last() {
             let _ = write!(line, "; the last death: worker (pid:{}) {}", death.pid, death.end);
         }
@@ -49,6 +138,32 @@ impl Master {
         }
         line
     }
+
+    fn figures(&self) -> Figures {
+        let mut figures = Figures { busy: 0, requests: self.departed.requests };
+        for generation in &self.generations {
+            for child in self.children.of(generation.number) {
+                let (is_busy, requests) = work(child, generation);
+                figures.busy += usize::from(is_busy);
+                figures.requests = figures.requests.saturating_add(requests);
+            }
+        }
+        figures
+    }
+}
+
+/// Whether a child has an exchange in flight, and how many it has had.
+fn work(child: &Child, generation: &Generation) -> (bool, u64) {
+    let Some(slot) = child.slot().map(|slot| generation.board.slot(slot)) else {
+        return (false, 0);
+    };
+    let is_busy = (0..slot.lanes()).any(|lane| slot.lane(lane).exchange().is_some());
+    (is_busy, slot.requests())
+}
+
+/// systemd takes microseconds.
+fn extension(time: Duration) -> String {
+    format!("EXTEND_TIMEOUT_USEC={}", time.as_micros())
 }
 
 /// A sentence that came from elsewhere, as one line of plain text: what a terminal or a line's reader would obey is shown.
@@ -67,5 +182,16 @@ mod tests {
     #[test]
     fn a_sentence_is_one_line_and_keeps_its_quotation_marks() {
         assert_eq!(one_line("the worker's \"app\"\n\u{1b}[31m"), "the worker's \"app\"\\n\\u{1b}[31m");
+    }
+
+    #[test]
+    fn the_status_has_state_figures_and_misfortunes() {
+        let state = "generation 1: 2 of 2 workers ready".to_owned();
+        let mut status =
+            Status { state, figures: Figures { busy: 1, requests: 12 }, misfortunes: String::new() };
+        let usual = "STATUS=generation 1: 2 of 2 workers ready; 1 busy; 12 requests";
+        assert_eq!(status.message(), usual);
+        status.misfortunes = "; the last reload was refused: no way".to_owned();
+        assert_eq!(status.message(), format!("{usual}; the last reload was refused: no way"));
     }
 }

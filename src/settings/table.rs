@@ -209,6 +209,14 @@ rows! {
         /// A worker that is still there then is killed.
         graceful_timeout: Duration = Time { flags: &["--graceful-timeout"], value: "TIME", default: Some("30") }
 
+        /// How long the server goes on as before when it is asked to stop (TERM); 0: not at all.
+        ///
+        /// A load balancer needs a while until it sends no more newcomers: until then everybody is served as ever, and
+        /// nobody is refused. Then the stop begins, and `graceful_timeout` with it. A second TERM ends the wait; INT and
+        /// QUIT do not wait at all. What manages the service has to allow for both times (Kubernetes:
+        /// `terminationGracePeriodSeconds`; systemd is told). Gunicorn has no such setting.
+        drain_delay: Duration = Time { flags: &["--drain-delay"], value: "TIME", default: Some("0") }
+
         /// How long an idle connection is kept for another request; 0: not at all.
         ///
         /// Unlike in Gunicorn, `sync` keeps connections too; there, the next request on one waits for the call that
