@@ -87,7 +87,7 @@ impl Master {
     }
 
     fn take_left_listeners(&mut self) -> Vec<Arc<Listener>> {
-        let leaving = self.generations.iter_mut().filter(|generation| !generation.is_staying());
+        let leaving = self.generations.iter_mut().filter(|generation| generation.is_leaving());
         leaving.flat_map(|generation| std::mem::take(&mut generation.listeners)).collect()
     }
 
@@ -100,7 +100,7 @@ impl Master {
     /// Looks at the queues, and ends the listeners that are done.
     pub(super) fn watch_closing_listeners(&mut self) {
         let now = self.now();
-        let is_needed = self.generations.iter().any(|generation| !generation.is_staying());
+        let is_needed = self.generations.iter().any(|generation| generation.is_leaving());
         self.closing.retain_mut(|closing| {
             closing.look(now);
             let goes_on = is_needed && !closing.is_over(now);

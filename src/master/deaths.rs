@@ -92,13 +92,25 @@ impl Master {
             return;
         };
         if let Some(death) = self.death(&child, status) {
-            say(&child, status.change, &death.to_string());
+            say(&child, status.change, &self.with_last_words(&child, death.to_string()));
             if !child.is_expected_to_go() {
                 self.deaths.push(death);
             }
         }
         self.settle_slot(&child);
         self.draw_consequences(&child, status.change);
+    }
+
+    /// Why a worker could not boot is said with its death, unless the verdict over its generation says it.
+    fn with_last_words(&self, child: &Child, line: String) -> String {
+        let is_judged = self
+            .generations
+            .iter()
+            .any(|generation| generation.number == child.generation && generation.fate == Fate::Arriving);
+        match &child.last_words {
+            Some(words) if !is_judged => format!("{line} {}", one_line(words)),
+            Some(_) | None => line,
+        }
     }
 
     /// Folds the dead worker's figures into the master's, and decides when its slot gets the next one.
@@ -126,8 +138,11 @@ impl Master {
     /// A worker that was never Ready ends a start, and takes back a reload.
     fn draw_consequences(&mut self, child: &Child, change: Change) {
         let fate = self.generation(child.generation).map(|generation| generation.fate);
-        if child.ready_since.is_some() || child.is_expected_to_go() || fate != Some(Fate::Arriving) {
+        if child.is_expected_to_go() || fate != Some(Fate::Arriving) {
             return;
+        }
+        if child.ready_since.is_some() {
+            return self.count_loss(child);
         }
         let (code, sentence) = boot_failure(child, change);
         match self.phase {

@@ -16,7 +16,7 @@ use super::pidfile::Pidfile;
 use super::reconcile::{FreeSlot, Tally};
 use super::respawn::Respawn;
 
-/// Slots beside those for twice the workers: for replacements of workers that leave slowly, and for TTIN.
+/// Slots beside those for twice the workers and `max_surge`: for replacements of workers that leave slowly, and for TTIN.
 const SPARE_SLOTS: usize = 64;
 
 /// One configuration and the workers that run it.
@@ -35,6 +35,10 @@ pub(super) struct Generation {
     pub ledger: Ledger,
     /// Where it serves; a listener that two generations have is one.
     pub listeners: Vec<Arc<Listener>>,
+    /// The most workers that it ever had Ready at once.
+    pub peak: usize,
+    /// Its workers that died although they had been Ready, while it arrived.
+    pub losses: usize,
     /// For each slot, when the next worker may be spawned into it.
     pub respawns: Vec<Respawn>,
     /// What is to become of it.
@@ -50,6 +54,8 @@ pub(super) struct Generation {
 pub(super) enum Fate {
     /// Its workers boot; it can be taken back.
     Arriving,
+    /// It was taken back, or made way for a newer configuration. Its Ready workers serve until there are others in their place.
+    Withdrawn,
     /// It is the one that serves.
     Serving,
     /// Its workers are to go, and are not replaced.
@@ -59,8 +65,15 @@ pub(super) enum Fate {
 impl Generation {
     /// A board with room for the workers of these settings.
     pub(super) fn board(settings: &Settings) -> std::io::Result<Scoreboard> {
-        let slots = settings.workers.saturating_mul(2).saturating_add(SPARE_SLOTS);
+        let slots =
+            settings.workers.saturating_mul(2).saturating_add(surge(settings)).saturating_add(SPARE_SLOTS);
         Scoreboard::create(slots, settings.threads.max(1))
+    }
+
+    /// Has taken down how many of its workers are Ready, if they were never so many.
+    pub(super) fn note_peak(&mut self, children: &Children) {
+        let ready = children.of(self.number).filter(|child| child.life == Life::Ready).count();
+        self.peak = self.peak.max(ready);
     }
 
     /// What the reconciler needs to know of it.
@@ -69,6 +82,8 @@ impl Generation {
             number: self.number,
             fate: self.fate,
             wanted: self.wanted,
+            surge: surge(&self.settings),
+            peak: self.peak,
             booting: Vec::new(),
             ready: Vec::new(),
             retiring: Vec::new(),
@@ -96,17 +111,27 @@ impl Generation {
     pub(super) fn is_staying(&self) -> bool {
         match self.fate {
             Fate::Arriving | Fate::Serving => true,
-            Fate::Leaving(_) => false,
+            Fate::Withdrawn | Fate::Leaving(_) => false,
         }
+    }
+
+    /// True when its workers are to go in any case, and its listeners were taken from it.
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.fate, Fate::Leaving(_))
     }
 
     /// Its workers are to leave like this, or faster if that was said before.
     pub(super) fn dissolve(&mut self, parting: Parting) {
         self.fate = match self.fate {
-            Fate::Arriving | Fate::Serving => Fate::Leaving(parting),
+            Fate::Arriving | Fate::Withdrawn | Fate::Serving => Fate::Leaving(parting),
             Fate::Leaving(before) => Fate::Leaving(before.max(parting)),
         };
     }
+}
+
+/// How many workers beyond the number wanted may live while workers are exchanged.
+pub(super) fn surge(settings: &Settings) -> usize {
+    settings.max_surge.unwrap_or(settings.workers / 4).max(1)
 }
 
 fn count(child: &Child, tally: &mut Tally) {

@@ -45,7 +45,7 @@ impl Master {
     }
 
     fn listener_for(&self, bind: &Bind, settings: &Settings) -> Result<Arc<Listener>, BindError> {
-        let mut there = self.generations.iter().filter(|generation| generation.is_staying());
+        let mut there = self.generations.iter().filter(|generation| !generation.is_leaving());
         match there.find_map(|generation| having(generation, bind)) {
             Some(listener) => Ok(listener),
             None => Ok(Arc::new(Listener::open(bind, &options(bind, settings))?)),

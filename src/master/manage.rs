@@ -19,11 +19,15 @@ impl Master {
     /// One step towards what is wanted. In a worker that it has just forked it returns that worker's belongings.
     pub(super) fn manage_workers(&mut self) -> Option<Box<Seating>> {
         let now = self.now();
+        for generation in &mut self.generations {
+            generation.note_peak(&self.children);
+        }
         match next_step(&self.tallies(now), now) {
             Step::Spawn { generation, slot } => return self.spawn_worker(generation, slot),
             Step::Retire { pid, parting } => self.retire(pid, parting),
             Step::Dismiss { pid } => self.dismiss(pid),
             Step::Commit { generation } => self.commit(generation),
+            Step::Dissolve { generation } => self.let_leave(generation),
             Step::RestUntil(_) => self.tidy(),
         }
         None
@@ -47,7 +51,11 @@ impl Master {
         let now = self.now();
         let step = match next_step(&self.tallies(now), now) {
             Step::RestUntil(until) => until,
-            Step::Spawn { .. } | Step::Retire { .. } | Step::Dismiss { .. } | Step::Commit { .. } => now,
+            Step::Spawn { .. }
+            | Step::Retire { .. }
+            | Step::Dismiss { .. }
+            | Step::Commit { .. }
+            | Step::Dissolve { .. } => now,
         };
         let manager = if self.notifier.is_waiting() { after(now, MANAGER_PAUSE) } else { NEVER };
         let limits = self.earliest_limit(now);
@@ -90,7 +98,7 @@ impl Master {
     fn forget_generations(&mut self) {
         let children = &self.children;
         self.generations.retain(|generation| {
-            let needed = generation.is_staying() || children.of(generation.number).next().is_some();
+            let needed = !generation.is_leaving() || children.of(generation.number).next().is_some();
             if !needed {
                 debug!("generation {} is gone", generation.number);
             }

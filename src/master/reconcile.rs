@@ -1,5 +1,9 @@
 //! The one reconciler: what is wanted against what is there, one step at a time. Pure: [`next_step`] decides, the master
 //! takes the step. A start is a reload from nothing, a stop is a reload to nothing.
+//!
+//! A generation arrives with one worker, its canary. Once that has been Ready it *rolls*: so many boot as there is room for
+//! beyond the number wanted, and one old worker retires for each new one. Taking it back is the same with the parts
+//! exchanged: what was withdrawn serves until others are Ready in its place.
 
 use nix::unistd::Pid;
 
@@ -16,17 +20,22 @@ pub(super) struct Tally {
     pub fate: Fate,
     /// How many workers it is to have; counts only while it is not leaving.
     pub wanted: usize,
+    /// How many more than wanted may live while workers are exchanged; the arriving generation's counts, if there is one.
+    pub surge: usize,
+    /// The most workers that it ever had Ready at once: so many of the serving generation's it stands for, also
+    /// while one of them is replaced after a death.
+    pub peak: usize,
     /// Its workers that are not Ready yet, oldest first.
     pub booting: Vec<Pid>,
     /// Its workers that serve, oldest first.
     pub ready: Vec<Pid>,
+    /// Those among them that are to be replaced for their age or size, in the order in which they are to go.
+    pub outdated: Vec<Pid>,
     /// Its workers that were asked to leave, and how.
     pub retiring: Vec<(Pid, Parting)>,
     /// How many of its workers are being killed before they were ever Ready. Their death decides what comes next: the end
     /// of the start or of the reload, or a pause. Until then nobody takes their place.
     pub failing: usize,
-    /// Those of `ready` that are to be replaced, oldest first.
-    pub outdated: Vec<Pid>,
     /// It is leaving, and has to accept from a listener that is closing, until that is quiet.
     pub is_held: bool,
     /// Its slots without a process.
@@ -73,22 +82,37 @@ pub(super) enum Step {
         /// Which generation.
         generation: u64,
     },
+    /// A withdrawn generation is not needed any more: all its workers may leave, and its own listeners be closed.
+    Dissolve {
+        /// Which generation.
+        generation: u64,
+    },
 }
 
-/// The next step, for generations in order of age.
+/// The next step, for generations in order of age: at most one of them serves, and at most one arrives.
 pub(super) fn next_step(generations: &[Tally], now: Monotonic) -> Step {
+    let whole = Whole::of(generations);
+    let is_complete = |generation: &&Tally| {
+        generation.fate == Fate::Arriving && generation.ready.len() >= generation.wanted
+    };
+    if let Some(generation) = generations.iter().find(is_complete) {
+        return Step::Commit { generation: generation.number };
+    }
     let mut rest = NEVER;
     for generation in generations {
         let step = match generation.fate {
             Fate::Leaving(parting) => dissolve(generation, parting),
-            Fate::Serving => recycle(generation, now),
-            Fate::Arriving => arrive(generation, now),
+            Fate::Withdrawn => whole.relieve(generation),
+            Fate::Serving => whole.serve(generation, now),
+            Fate::Arriving => whole.arrive(generation, now),
         };
         match step {
             Step::RestUntil(until) => rest = rest.min(until),
-            Step::Spawn { .. } | Step::Retire { .. } | Step::Dismiss { .. } | Step::Commit { .. } => {
-                return step;
-            }
+            Step::Spawn { .. }
+            | Step::Retire { .. }
+            | Step::Dismiss { .. }
+            | Step::Commit { .. }
+            | Step::Dissolve { .. } => return step,
         }
     }
     Step::RestUntil(rest)
@@ -110,38 +134,133 @@ fn dissolve(generation: &Tally, parting: Parting) -> Step {
     }
 }
 
-fn arrive(generation: &Tally, now: Monotonic) -> Step {
-    if generation.ready.len() >= generation.wanted {
-        Step::Commit { generation: generation.number }
-    } else {
-        balance(generation, now)
+/// What no generation knows of itself: all that are not leaving, taken together.
+struct Whole {
+    /// So many are to be Ready at all times: what the serving generation wants. Nothing at a start.
+    floor: usize,
+    /// So many may live, a canary not counted.
+    most: usize,
+    /// So many live, and do not leave.
+    live: usize,
+    /// So many are Ready.
+    ready: usize,
+    /// Those of them that are of withdrawn generations.
+    standing_in: usize,
+    /// For how many workers an arriving generation stands; none before its canary was Ready.
+    arrived: usize,
+    /// A generation arrives, or was withdrawn and still serves.
+    is_reloading: bool,
+}
+
+impl Whole {
+    fn of(generations: &[Tally]) -> Whole {
+        let with = |fate| generations.iter().filter(move |generation| generation.fate == fate);
+        let serving = || with(Fate::Serving);
+        let arriving = || with(Fate::Arriving);
+        let withdrawn = || with(Fate::Withdrawn);
+        let staying = || serving().chain(arriving()).chain(withdrawn());
+        let wanted = serving().chain(arriving()).map(|generation| generation.wanted).max().unwrap_or(0);
+        let surge = arriving().chain(serving()).map(|generation| generation.surge).next().unwrap_or(0);
+        Whole {
+            floor: serving().map(|generation| generation.wanted).sum(),
+            most: wanted.saturating_add(surge),
+            live: staying().map(Tally::live).sum(),
+            ready: staying().map(|generation| generation.ready.len()).sum(),
+            standing_in: withdrawn().map(|generation| generation.ready.len()).sum(),
+            arrived: arriving().map(|generation| generation.peak).sum(),
+            is_reloading: arriving().chain(withdrawn()).next().is_some(),
+        }
+    }
+
+    /// Workers are being exchanged: an arriving generation's canary has been Ready.
+    fn is_rolling(&self) -> bool {
+        self.arrived > 0
+    }
+
+    /// How many Ready workers may go without anybody missing them.
+    fn spare(&self) -> usize {
+        self.ready.saturating_sub(self.floor)
+    }
+
+    /// A generation that was withdrawn: who is not Ready goes at once, who is when there is another in its place.
+    fn relieve(&self, own: &Tally) -> Step {
+        match (own.booting.first(), own.ready.first()) {
+            (Some(&pid), _) => Step::Dismiss { pid },
+            (None, _) if own.ready.len() <= self.spare() => Step::Dissolve { generation: own.number },
+            (None, Some(&pid)) if self.spare() > 0 => Step::Retire { pid, parting: Parting::Reload },
+            (None, _) => Step::RestUntil(NEVER),
+        }
+    }
+
+    /// Towards the number that is wanted, less those for whom an arriving generation stands.
+    fn serve(&self, own: &Tally, now: Monotonic) -> Step {
+        let target = self.target(own);
+        let missing = target.saturating_sub(own.live());
+        // In the place of those who stand in nobody has to be in a hurry: as in a roll, there has to be room.
+        let is_due = missing > self.standing_in || !self.is_rolling() && self.live < self.most;
+        if missing > 0 {
+            return if is_due { fill(own, missing, now) } else { Step::RestUntil(NEVER) };
+        }
+        self.surplus(own, target).unwrap_or_else(|| self.renew(own, now))
+    }
+
+    /// One stays until the end of the roll: the reload may be taken back, and an address that is about to be dropped is
+    /// still served.
+    fn target(&self, own: &Tally) -> usize {
+        own.wanted.saturating_sub(self.arrived).max(own.wanted.min(1))
+    }
+
+    /// Who leaves first: who is outdated, who is not Ready (nobody misses it), who is oldest.
+    fn surplus(&self, own: &Tally, target: usize) -> Option<Step> {
+        let standing_in = if self.is_rolling() { self.standing_in } else { 0 };
+        let renewing = usize::from(self.is_renewing(own));
+        let is_over = own.ready.len() > target && self.spare() > 0 && self.standing_in == 0;
+        if let Some(&pid) = own.outdated.first().filter(|_| is_over) {
+            return Some(Step::Retire { pid, parting: Parting::Reload });
+        }
+        if own.have() + standing_in > target + renewing
+            && let Some(&pid) = own.booting.last()
+        {
+            return Some(Step::Dismiss { pid });
+        }
+        let &pid = own.ready.first().filter(|_| is_over)?;
+        Some(Step::Retire { pid, parting: Parting::Reload })
+    }
+
+    /// Never while workers are exchanged in any case. Those that still leave are waited for, so that there are never more
+    /// than twice as many as wanted.
+    fn is_renewing(&self, own: &Tally) -> bool {
+        !own.outdated.is_empty() && !self.is_reloading && own.retiring.len() < own.wanted
+    }
+
+    /// An outdated worker's replacement boots beyond the number that is wanted, one at a time; when it is Ready, there is a
+    /// surplus.
+    fn renew(&self, own: &Tally, now: Monotonic) -> Step {
+        let is_complete = own.booting.is_empty() && own.failing == 0;
+        if self.is_renewing(own) && is_complete { fill(own, 1, now) } else { Step::RestUntil(NEVER) }
+    }
+
+    /// First the canary, for which there is always room; then all others, as far as there is room.
+    fn arrive(&self, own: &Tally, now: Monotonic) -> Step {
+        let goal = if self.is_rolling() { own.wanted } else { 1 };
+        let missing = goal.saturating_sub(own.live());
+        match own.booting.last() {
+            Some(&pid) if own.have() > goal => Step::Dismiss { pid },
+            _ if missing > 0 && (!self.is_rolling() || self.live < self.most) => fill(own, missing, now),
+            _ => Step::RestUntil(NEVER),
+        }
     }
 }
 
-/// Towards the number that is wanted, and one more as long as somebody is outdated: when all are Ready, the outdated one is
-/// the one too many. Those that still leave are waited for, so that there are never more than twice as many as wanted.
-fn recycle(generation: &Tally, now: Monotonic) -> Step {
-    match generation.outdated.first() {
-        Some(&pid) if generation.ready.len() > generation.wanted => {
-            Step::Retire { pid, parting: Parting::Reload }
-        }
-        Some(_) if generation.retiring.len() < generation.wanted => {
-            balance(&Tally { wanted: generation.wanted + 1, ..generation.clone() }, now)
-        }
-        Some(_) | None => balance(generation, now),
+impl Tally {
+    /// Those that serve or will.
+    fn have(&self) -> usize {
+        self.booting.len() + self.ready.len()
     }
-}
 
-/// Towards the number that is wanted. Surplus leaves in this order: who is not Ready (nobody misses it), then the oldest.
-fn balance(generation: &Tally, now: Monotonic) -> Step {
-    let have = generation.booting.len() + generation.ready.len();
-    if have + generation.failing < generation.wanted {
-        return fill(generation, generation.wanted - have - generation.failing, now);
-    }
-    match (have > generation.wanted, generation.booting.last(), generation.ready.first()) {
-        (true, Some(&pid), _) => Step::Dismiss { pid },
-        (true, None, Some(&pid)) => Step::Retire { pid, parting: Parting::Reload },
-        (true, None, None) | (false, _, _) => Step::RestUntil(NEVER),
+    /// Those that live and were not asked to leave, also those whose boot is failing.
+    fn live(&self) -> usize {
+        self.have() + self.failing
     }
 }
 
@@ -159,153 +278,4 @@ fn fill(generation: &Tally, missing: usize, now: Monotonic) -> Step {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pids(raw: &[i32]) -> Vec<Pid> {
-        raw.iter().map(|&pid| Pid::from_raw(pid)).collect()
-    }
-
-    fn free(slot: usize) -> FreeSlot {
-        FreeSlot { slot, not_before: 0, bereaved: false }
-    }
-
-    fn generation(fate: Fate, wanted: usize, booting: &[i32], ready: &[i32]) -> Tally {
-        Tally {
-            number: 7,
-            fate,
-            wanted,
-            booting: pids(booting),
-            ready: pids(ready),
-            retiring: Vec::new(),
-            failing: 0,
-            outdated: Vec::new(),
-            is_held: false,
-            free: vec![free(4), free(5), free(6)],
-        }
-    }
-
-    fn step(tally: Tally) -> Step {
-        next_step(&[tally], 100)
-    }
-
-    fn retire(pid: i32, parting: Parting) -> Step {
-        Step::Retire { pid: Pid::from_raw(pid), parting }
-    }
-
-    const REST: Step = Step::RestUntil(NEVER);
-
-    #[test]
-    fn an_outdated_worker_leaves_when_its_successor_is_ready_and_the_next_one_follows() {
-        let outdated = |booting: &[i32], ready: &[i32], outdated: &[i32]| {
-            step(Tally { outdated: pids(outdated), ..generation(Fate::Serving, 2, booting, ready) })
-        };
-        let spawn = Step::Spawn { generation: 7, slot: 4 };
-        assert_eq!(outdated(&[], &[1, 2], &[1, 2]), spawn);
-        assert_eq!(outdated(&[3], &[1, 2], &[1, 2]), REST, "one at a time");
-        assert_eq!(outdated(&[], &[1, 2, 3], &[2]), retire(2, Parting::Reload), "not the oldest");
-        assert_eq!(outdated(&[], &[2, 3], &[2]), spawn);
-        assert_eq!(outdated(&[], &[3, 4], &[]), REST);
-    }
-
-    #[test]
-    fn an_outdated_worker_stays_while_as_many_as_are_wanted_still_leave() {
-        let ready = Tally { outdated: pids(&[3]), ..generation(Fate::Serving, 2, &[], &[3, 4]) };
-        let leave = Parting::Reload;
-        let leaving = |pids: &[i32]| pids.iter().map(|&pid| (Pid::from_raw(pid), leave)).collect();
-        assert_eq!(step(Tally { retiring: leaving(&[1, 2]), ..ready.clone() }), REST);
-        let spawn = Step::Spawn { generation: 7, slot: 4 };
-        assert_eq!(step(Tally { retiring: leaving(&[2]), ..ready }), spawn);
-    }
-
-    #[test]
-    fn whoever_is_missing_comes_before_a_successor_and_a_worker_less_is_the_outdated_one() {
-        let tally = generation(Fate::Serving, 2, &[], &[1]);
-        let spawn = Step::Spawn { generation: 7, slot: 4 };
-        assert_eq!(step(Tally { outdated: pids(&[1]), ..tally }), spawn);
-        let ttou = generation(Fate::Serving, 1, &[3], &[1, 2]);
-        assert_eq!(step(Tally { outdated: pids(&[2]), ..ttou }), retire(2, Parting::Reload));
-    }
-
-    #[test]
-    fn a_start_spawns_until_there_are_enough_then_waits_then_commits() {
-        let spawn = Step::Spawn { generation: 7, slot: 4 };
-        assert_eq!(step(generation(Fate::Arriving, 2, &[], &[])), spawn);
-        assert_eq!(step(generation(Fate::Arriving, 2, &[], &[1])), spawn);
-        assert_eq!(step(generation(Fate::Arriving, 2, &[2], &[1])), REST);
-        let commit = Step::Commit { generation: 7 };
-        assert_eq!(step(generation(Fate::Arriving, 2, &[], &[1, 2])), commit);
-    }
-
-    #[test]
-    fn nobody_takes_the_place_of_a_worker_whose_boot_is_failing_until_it_is_dead() {
-        let mut tally = generation(Fate::Arriving, 2, &[], &[1]);
-        tally.failing = 1;
-        assert_eq!(step(tally), REST);
-    }
-
-    #[test]
-    fn surplus_takes_the_youngest_that_boots_then_the_oldest_that_serves() {
-        let dismiss = Step::Dismiss { pid: Pid::from_raw(3) };
-        assert_eq!(step(generation(Fate::Serving, 2, &[2, 3], &[1])), dismiss);
-        assert_eq!(step(generation(Fate::Serving, 1, &[], &[1, 2])), retire(1, Parting::Reload));
-        assert_eq!(step(generation(Fate::Serving, 2, &[], &[1, 2])), REST);
-    }
-
-    #[test]
-    fn leaving_dismisses_retires_and_hurries() {
-        let leaving = Fate::Leaving(Parting::Stop);
-        let dismiss = Step::Dismiss { pid: Pid::from_raw(3) };
-        assert_eq!(step(generation(leaving, 9, &[3], &[1])), dismiss);
-        assert_eq!(step(generation(leaving, 9, &[], &[1, 2])), retire(1, Parting::Stop));
-        let mut tally = generation(leaving, 9, &[], &[]);
-        tally.retiring = vec![(Pid::from_raw(8), Parting::Stop), (Pid::from_raw(9), Parting::Reload)];
-        assert_eq!(step(tally.clone()), retire(9, Parting::Stop));
-        tally.fate = Fate::Leaving(Parting::Reload);
-        assert_eq!(step(tally.clone()), REST);
-        tally.fate = Fate::Leaving(Parting::Quick);
-        assert_eq!(step(tally), retire(8, Parting::Quick));
-    }
-
-    #[test]
-    fn workers_that_still_accept_for_a_dropped_bind_leave_later_but_stop_at_once() {
-        let mut tally = generation(Fate::Leaving(Parting::Reload), 9, &[], &[1]);
-        tally.is_held = true;
-        assert_eq!(step(tally.clone()), REST);
-        tally.fate = Fate::Leaving(Parting::Stop);
-        assert_eq!(step(tally), retire(1, Parting::Stop));
-    }
-
-    #[test]
-    fn a_pause_holds_its_own_slot_and_no_other() {
-        let mut tally = generation(Fate::Serving, 3, &[], &[1]);
-        tally.free[1] = FreeSlot { slot: 5, not_before: 500, bereaved: true };
-        assert_eq!(step(tally.clone()), Step::Spawn { generation: 7, slot: 4 });
-        tally.ready = pids(&[1, 2]);
-        assert_eq!(step(tally.clone()), Step::RestUntil(500));
-        assert_eq!(next_step(&[tally], 500), Step::Spawn { generation: 7, slot: 5 });
-    }
-
-    #[test]
-    fn an_old_generation_is_filled_up_while_a_new_one_arrives() {
-        let old = generation(Fate::Serving, 2, &[], &[1]);
-        let mut new = generation(Fate::Arriving, 1, &[2], &[]);
-        new.number = 8;
-        let spawn = Step::Spawn { generation: 7, slot: 4 };
-        assert_eq!(next_step(&[old.clone(), new.clone()], 100), spawn);
-        let filled = Tally { ready: pids(&[1, 3]), ..old };
-        assert_eq!(next_step(&[filled, new], 100), REST);
-    }
-
-    #[test]
-    fn a_board_without_room_is_waited_for() {
-        let mut tally = generation(Fate::Serving, 9, &[], &[1]);
-        tally.free.clear();
-        assert_eq!(step(tally), REST);
-    }
-
-    #[test]
-    fn nothing_wanted_is_nothing_done() {
-        assert_eq!(next_step(&[], 100), REST);
-    }
-}
+mod tests;

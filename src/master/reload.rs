@@ -10,7 +10,7 @@ use crate::listener::BindError;
 use crate::settings::Settings;
 use crate::sys::clock;
 
-use super::children::Parting;
+use super::children::{Child, Parting};
 use super::generation::{Fate, Generation};
 use super::image::Image;
 use super::listeners;
@@ -84,6 +84,8 @@ impl Master {
         Ok(Generation {
             number: self.newest + 1,
             wanted: settings.workers.max(1),
+            peak: 0,
+            losses: 0,
             respawns: vec![Respawn::default(); board.slots()],
             image: Image::for_settings(&settings),
             settings: Arc::new(settings),
@@ -113,23 +115,44 @@ impl Master {
     fn replace_arriving(&mut self, mut generation: Generation) {
         for before in self.generations.iter_mut().filter(|before| before.fate == Fate::Arriving) {
             info!("generation {} makes way for a newer configuration", before.number);
-            before.dissolve(Parting::Reload);
+            before.fate = Fate::Withdrawn;
             inherit_pidfile(before, &mut generation);
         }
         raise_limits(&generation.settings);
         self.newest = generation.number;
         self.generations.push(generation);
+    }
+
+    /// Nobody needs a withdrawn generation any more.
+    pub(super) fn let_leave(&mut self, number: u64) {
+        if let Some(generation) = self.generation(number) {
+            generation.dissolve(Parting::Reload);
+        }
         self.close_left_listeners(self.now());
     }
 
-    /// An arriving generation has failed: whoever serves goes on.
+    /// An arriving generation has failed: whoever serves goes on, and what of it has left already comes back.
     pub(super) fn take_back(&mut self, reason: &str) {
         for generation in self.generations.iter_mut().filter(|generation| generation.fate == Fate::Arriving) {
-            generation.dissolve(Parting::Reload);
+            generation.fate = Fate::Withdrawn;
             remove(generation.next_pidfile.take());
         }
-        self.close_left_listeners(self.now());
         self.refuse(reason);
+    }
+
+    /// A worker of an arriving generation has died after it had been Ready: a death like others, and it is replaced. But a
+    /// roll in which the new workers keep dying would never end.
+    pub(super) fn count_loss(&mut self, child: &Child) {
+        let phase = self.phase;
+        let (Some(generation), Some(slot)) = (self.generation(child.generation), child.slot()) else {
+            return;
+        };
+        generation.losses += 1;
+        let again = generation.respawns[slot].deaths_in_row() >= 2;
+        if phase == Phase::Running && (again || generation.losses > generation.wanted) {
+            let reason = format!("its workers die when they are ready, {} until now", generation.losses);
+            self.take_back(&reason);
+        }
     }
 
     fn refuse(&mut self, reason: &str) {

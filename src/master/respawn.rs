@@ -54,6 +54,11 @@ impl Respawn {
         self.failed_forks = 0;
     }
 
+    /// How many forks have failed in a row.
+    pub(super) fn failed_forks(&self) -> u32 {
+        self.failed_forks
+    }
+
     /// How many deaths there were in a row.
     pub(super) fn deaths_in_row(&self) -> u32 {
         self.deaths_in_row

@@ -11,8 +11,12 @@ use crate::sys::process::{self, Fork};
 use crate::sys::signal::{self, Mask};
 
 use super::children::{Child, Life, Owed, Role};
+use super::generation::Fate;
 use super::seating::Seating;
 use super::{EXIT_BOOT, Master, Phase, recycling};
+
+/// A reload is taken back when so many forks for one slot have failed in a row: after seven seconds.
+const FORKS_OF_A_RELOAD: u32 = 4;
 
 /// Which side of a fork this is, with what only that side has.
 enum Forked {
@@ -96,13 +100,17 @@ impl Master {
         let sentence = format!("cannot start a worker: {cause}");
         let now = self.now();
         if let Some(generation) = self.generation(number) {
-            let pause = generation.respawns[slot].after_failed_fork(now);
-            if self.phase != Phase::Starting {
-                error!("{sentence}; slot {slot} tries again in {pause:?}");
+            let arrives = generation.fate == Fate::Arriving;
+            let respawn = &mut generation.respawns[slot];
+            let pause = respawn.after_failed_fork(now);
+            let is_lasting = respawn.failed_forks() >= FORKS_OF_A_RELOAD;
+            match self.phase {
+                Phase::Starting => self.fail_start(EXIT_BOOT, sentence),
+                Phase::Running if arrives && is_lasting => self.take_back(&sentence),
+                Phase::Running | Phase::Draining { .. } | Phase::Stopping { .. } => {
+                    error!("{sentence}; slot {slot} tries again in {pause:?}");
+                }
             }
-        }
-        if self.phase == Phase::Starting {
-            self.fail_start(EXIT_BOOT, sentence);
         }
     }
 }

@@ -153,8 +153,7 @@ impl Master {
 
     pub(super) fn show_title(&self) {
         let Some(title) = &self.title else { return };
-        let newest = self.generations.iter().rfind(|generation| generation.is_staying());
-        if let Some(generation) = newest {
+        if let Some(generation) = self.generations.iter().find(|generation| generation.is_staying()) {
             let settings = &generation.settings;
             let name = settings.proc_name.as_deref().unwrap_or(&settings.app.name);
             title.set(&format!("unirs: master [{name}]"));

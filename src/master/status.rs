@@ -110,6 +110,7 @@ impl Master {
             let doing = match generation.fate {
                 Fate::Serving => "",
                 Fate::Arriving => " arriving",
+                Fate::Withdrawn => " withdrawn",
                 Fate::Leaving(_) => " leaving",
             };
             let children = self.children.of(generation.number);

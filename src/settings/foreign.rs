@@ -177,7 +177,6 @@ pub const FOREIGN: &[Foreign] = &[
     key("dirty_worker_init", DIRTY),
     key("dirty_worker_exit", DIRTY),
     // Of unirs, still to come.
-    valued("max_surge", &["--max-surge"], Later),
 ];
 
 #[cfg(test)]

@@ -204,6 +204,15 @@ rows! {
         /// It covers loading and starting the application. Gunicorn has no such limit.
         boot_timeout: Option<Duration> = TimeLimit { flags: &["--boot-timeout"], value: "TIME", default: Some("60") }
 
+        /// How many workers more than `workers` may run while a reload exchanges them; unset: a quarter, at least 1.
+        ///
+        /// A reload boots one new worker first. When that is ready, so many boot at a time beyond `workers`, and an old
+        /// one retires for each that is ready. A worker that only finishes what it has in flight is not counted. More
+        /// is faster and takes more memory. In Gunicorn a reload boots `workers` new ones at once.
+        max_surge: Option<usize> = Optional<Number<usize, 1, 4096>> {
+            flags: &["--max-surge"], value: "NUMBER", example: "1",
+        }
+
         /// How long a worker that stops may go on with what is in flight.
         ///
         /// A worker that is still there then is killed.

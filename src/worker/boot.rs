@@ -21,7 +21,7 @@ use crate::app::{Hook, Running};
 use crate::last_words::Ledger;
 use crate::listener::Listener;
 use crate::log::{AccessLog, ErrorLog};
-use crate::pair::{Pair, Report};
+use crate::pair::{Pair, Report, Sent};
 use crate::scoreboard::{Scoreboard, Seat, SlotState};
 use crate::settings::Settings;
 use crate::sys::identity::{self, Groups};
@@ -113,9 +113,11 @@ fn live(mut boot: Boot) -> u8 {
 }
 
 fn fail(pair: &Pair, failure: &Failure) -> u8 {
-    error!("{}", failure.sentence);
-    // A master that does not read has the exit code.
-    let _ = pair.send_report(&Report::Failed(failure.sentence.clone()));
+    // The master says it, with what follows from it. One that does not read has the exit code.
+    match pair.send_report(&Report::Failed(failure.sentence.clone())) {
+        Ok(Sent::Yes) => debug!("{}", failure.sentence),
+        Ok(Sent::Full | Sent::Closed) | Err(_) => error!("{}", failure.sentence),
+    }
     failure.code
 }
 
