@@ -8,7 +8,7 @@ use std::process::Command;
 use support::{Server, Setup, source_tree, unirs};
 
 /// Each promise of the README, beginning as it does there, and a test that would fail if it were broken.
-const PROMISES: [(&str, &str, &str); 14] = [
+const PROMISES: [(&str, &str, &str); 16] = [
     ("A reload loses no request", "reload", "no_request_fails_over_reloads_under_load"),
     ("A reload that cannot work", "reload", "hup_keeps_the_old_workers_when_the_new_library_does_not_load"),
     ("New workers are ready", "reload", "a_request_under_way_is_answered_by_the_worker_that_began_it"),
@@ -31,6 +31,12 @@ const PROMISES: [(&str, &str, &str); 14] = [
         "a_log_that_cannot_be_written_never_stops_the_server_and_is_said_once",
     ),
     ("`READY=1` is said", "systemd_protocol", "ready_is_said_once_and_only_when_every_worker_is_ready"),
+    (
+        "A worker that has served enough",
+        "recycling",
+        "a_worker_is_replaced_after_max_requests_and_serves_until_its_successor_does",
+    ),
+    ("Between TERM and the stop", "drain_delay", "nobody_is_refused_or_cut_until_the_delay_is_over"),
 ];
 
 /// Commands that this test does not run, and what does.
