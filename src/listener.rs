@@ -8,15 +8,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::settings::Bind;
 use crate::sys::{fd, socket};
 
 mod error;
+mod handover;
 mod inherited;
 mod tcp;
 mod unix;
 
 pub(crate) use error::BindError;
+pub(crate) use handover::Handed;
 pub(crate) use inherited::systemd_listeners;
 
 /// How a listener is opened.
@@ -71,8 +75,9 @@ pub(crate) struct Listener {
     origin: Origin,
 }
 
-/// Where a listener comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a listener comes from. The next binary of the server reads it in [`Handed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Origin {
     /// Bound by this server; whether TCP_DEFER_ACCEPT is on, and how it will be closed.
     Tcp { deferred: bool, refusal: tcp::Refusal },

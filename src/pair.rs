@@ -2,7 +2,7 @@
 //! does not decide what is sent when, and does not log.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::sys::socket::{self, packet};
 
@@ -33,6 +33,8 @@ pub(crate) enum Order {
         /// Whether the access log's comes.
         accesslog: bool,
     },
+    /// To a new master, from the one that started it: the service manager listens to you now.
+    Speak,
 }
 
 /// Why a child retires: it decides how long idle connections stay.
@@ -53,6 +55,11 @@ pub(crate) enum Report {
     WantsLogs,
     /// Why it cannot boot.
     Failed(String),
+    /// Of a new master, to the one that started it: all its workers are Ready, and it has kept the listeners with these
+    /// numbers of those that it was handed.
+    Serving(Vec<RawFd>),
+    /// Of a new master, to the one that started it: it leaves, and the service manager listens to the old one again.
+    Leaving,
 }
 
 /// What came of receiving.
@@ -85,6 +92,11 @@ pub(crate) fn pair() -> io::Result<(Pair, Pair)> {
 }
 
 impl Pair {
+    /// An end that was inherited over an `exec`.
+    pub(crate) fn adopt(socket: OwnedFd) -> Pair {
+        Pair { socket }
+    }
+
     /// Sends an order, with the descriptors that it names.
     ///
     /// # Errors
@@ -181,6 +193,7 @@ impl Order {
             Order::Reopen { errorlog, accesslog } => {
                 [b'O', b'0' + u8::from(errorlog) + 2 * u8::from(accesslog)]
             }
+            Order::Speak => *b"S.",
         }
     }
 
@@ -190,6 +203,7 @@ impl Order {
             b"Rs" => Some(Order::Retire(Farewell::Stop)),
             b"Q." => Some(Order::Quick),
             b"P." => Some(Order::Ping),
+            b"S." => Some(Order::Speak),
             [b'O', bits @ b'0'..=b'3'] => {
                 Some(Order::Reopen { errorlog: bits & 1 != 0, accesslog: bits & 2 != 0 })
             }
@@ -200,7 +214,7 @@ impl Order {
     /// How many descriptors come with it.
     fn descriptors(&self) -> usize {
         match self {
-            Order::Retire(_) | Order::Quick | Order::Ping => 0,
+            Order::Retire(_) | Order::Quick | Order::Ping | Order::Speak => 0,
             Order::Reopen { errorlog, accesslog } => usize::from(*errorlog) + usize::from(*accesslog),
         }
     }
@@ -215,6 +229,11 @@ impl Report {
                 let text = &text[..text.floor_char_boundary(MAX_TEXT)];
                 [b"F", text.as_bytes()].concat()
             }
+            Report::Serving(kept) => {
+                let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
+                format!("S{}", kept.join(",")).into_bytes()
+            }
+            Report::Leaving => b"V".to_vec(),
         }
     }
 
@@ -222,6 +241,11 @@ impl Report {
         match bytes {
             b"L" => Some(Report::Look),
             b"U" => Some(Report::WantsLogs),
+            b"V" => Some(Report::Leaving),
+            [b'S', kept @ ..] => {
+                let numbers = str::from_utf8(kept).ok()?.split_terminator(',');
+                Some(Report::Serving(numbers.map(|number| number.parse().ok()).collect::<Option<_>>()?))
+            }
             [b'F', text @ ..] => Some(Report::Failed(String::from_utf8_lossy(text).into_owned())),
             _ => None,
         }
@@ -260,6 +284,7 @@ mod tests {
             Order::Quick,
             Order::Ping,
             Order::Reopen { errorlog: false, accesslog: false },
+            Order::Speak,
         ];
         for order in orders {
             assert_eq!(send(&master, order), Sent::Yes);
@@ -268,7 +293,10 @@ mod tests {
             assert_eq!(message(child.receive_order()).0, order);
         }
         assert!(matches!(child.receive_order(), Ok(Received::Nothing)));
-        for report in [Report::Look, Report::Failed("no such file".into()), Report::Failed(String::new())] {
+        let failed = ["no such file", ""].map(|text| Report::Failed(text.into()));
+        let serving = [vec![], vec![3], vec![3, 1023]].map(Report::Serving);
+        let all = [Report::Look, Report::Leaving].into_iter().chain(failed).chain(serving);
+        for report in all {
             assert_eq!(child.send_report(&report).unwrap(), Sent::Yes);
             assert_eq!(message(master.receive_report()).0, report);
         }

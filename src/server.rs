@@ -13,7 +13,7 @@ use nix::unistd::pipe2;
 use tracing::error;
 
 use crate::log::{self, AccessFormat, ErrorLog};
-use crate::master::{self, MasterConfig, Seating};
+use crate::master::{self, MasterConfig, Program, Seating};
 use crate::settings::{Loaded, Settings, Sources};
 use crate::sys::process::{self, Fork};
 use crate::sys::title::Title;
@@ -26,11 +26,13 @@ pub fn run(sources: Sources, loaded: Loaded) -> ExitCode {
         Ok(error_log) => error_log,
         Err(error) => return refused(&error.to_string()),
     };
+    let program = Program::new(&sources.argv, &sources.env, &sources.start_dir);
     let config = MasterConfig {
         settings: loaded.settings,
         load: Box::new(move || reload(&sources)),
         error_log,
         title,
+        program,
     };
     ExitCode::from(master::run(config, |seating| worker::run(boot(seating))))
 }

@@ -5,13 +5,16 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::{reason, written};
 use super::{Address, BindError, Listener, Options, Origin};
 use crate::settings::Bind;
 use crate::sys::socket::{self, LocalAddress};
 
 /// How newcomers are kept away while a listener is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Refusal {
     /// By a filter, which nobody else notices.
     Filter,

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, process};
 
+use serde::{Deserialize, Serialize};
+
 use super::error::written;
 use super::{Address, BindError, Listener, Options, Origin};
 use crate::settings::Bind;
@@ -20,7 +22,7 @@ const LONGEST_PATH: usize = 107;
 pub(super) const QUIET: Duration = Duration::from_millis(100);
 
 /// Our socket's place in the file system.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
     /// Absolute, so that it stays true when the working directory changes.
     path: PathBuf,

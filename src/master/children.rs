@@ -43,7 +43,7 @@ pub(super) struct Child {
     pub outdated: Option<Outdated>,
 }
 
-/// What a child is for. (The mold, the status worker, the symbolizer and the next master will stand here.)
+/// What a child is for. (The mold, the status worker and the symbolizer will stand here.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Serves, from one slot of its generation's board.
@@ -51,6 +51,8 @@ pub(super) enum Role {
         /// Its place on the board.
         slot: usize,
     },
+    /// The next master, which belongs to no generation of this one.
+    Upgrade,
 }
 
 /// Where a child is in its life.
@@ -190,6 +192,7 @@ impl Child {
     pub(super) fn slot(&self) -> Option<usize> {
         match self.role {
             Role::Worker { slot } => Some(slot),
+            Role::Upgrade => None,
         }
     }
 
@@ -252,10 +255,5 @@ impl Children {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.0.len()
-    }
-
-    /// True when there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }

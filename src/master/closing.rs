@@ -69,7 +69,7 @@ impl Closing {
 
 impl Master {
     /// Takes the listeners from generations that are leaving. Those that nobody else has begin to close; one that the
-    /// service manager goes on using is only let go.
+    /// service manager or another master goes on using is only let go.
     pub(super) fn close_left_listeners(&mut self, now: Monotonic) {
         for listener in self.take_left_listeners() {
             if self.is_used(&listener)
@@ -80,7 +80,9 @@ impl Master {
             if self.phase == Phase::Running {
                 info!("Not listening any more at: {}", listener.address());
             }
-            if !listener.is_inherited() {
+            if self.is_shared(&listener) {
+                self.forget_shared(&listener);
+            } else if !listener.is_inherited() {
                 self.closing.push(Closing::begin(listener, now));
             }
         }

@@ -9,7 +9,7 @@ use crate::sys::cgroup::OomCount;
 use crate::sys::process::{self, Change, Status};
 use crate::sys::signal;
 
-use super::children::{Child, Life};
+use super::children::{Child, Life, Role};
 use super::generation::Fate;
 use super::limits::elapsed;
 use super::obituary::{Death, End};
@@ -91,6 +91,9 @@ impl Master {
             debug!("reaped pid {}, an orphan that was no worker of ours", status.pid);
             return;
         };
+        if child.role == Role::Upgrade {
+            return self.bury_successor(&child, status.change);
+        }
         if let Some(death) = self.death(&child, status) {
             say(&child, status.change, &self.with_last_words(&child, death.to_string()));
             if !child.is_expected_to_go() {
@@ -217,7 +220,7 @@ fn boot_failure(child: &Child, change: Change) -> (u8, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::master::children::{Doom, Owed, Role};
+    use crate::master::children::{Doom, Owed};
 
     fn child(life: Life) -> Child {
         Child {

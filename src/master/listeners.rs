@@ -46,7 +46,8 @@ impl Master {
 
     fn listener_for(&self, bind: &Bind, settings: &Settings) -> Result<Arc<Listener>, BindError> {
         let mut there = self.generations.iter().filter(|generation| !generation.is_leaving());
-        match there.find_map(|generation| having(generation, bind)) {
+        let handed = || self.handed.iter().find(|listener| listener.bind() == bind).cloned();
+        match there.find_map(|generation| having(generation, bind)).or_else(handed) {
             Some(listener) => Ok(listener),
             None => Ok(Arc::new(Listener::open(bind, &options(bind, settings))?)),
         }
@@ -55,7 +56,8 @@ impl Master {
     /// Takes back what was bound for a generation that cannot arrive: a unix socket leaves no path behind.
     pub(super) fn abandon(&self, listeners: &[Arc<Listener>]) {
         for listener in listeners {
-            if self.generations.iter().any(|generation| has(generation, listener)) {
+            if self.is_shared(listener) || self.generations.iter().any(|generation| has(generation, listener))
+            {
                 continue;
             }
             if let Err(error) = listener.unlink() {

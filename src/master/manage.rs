@@ -45,7 +45,7 @@ impl Master {
     /// When the next turn is due at the latest; `None` when the master has stopped and no child is left.
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
         match self.phase {
-            Phase::Stopping { .. } if self.children.is_empty() => return None,
+            Phase::Stopping { .. } if self.may_end() => return None,
             Phase::Starting | Phase::Running | Phase::Draining { .. } | Phase::Stopping { .. } => {}
         }
         let now = self.now();
@@ -63,7 +63,8 @@ impl Master {
         let longest = after(now, LONGEST_SLEEP);
         let outdated = self.next_outdated(now);
         let manager = manager.min(self.heartbeat.next()).min(self.end_of_delay());
-        Some(step.min(manager).min(limits).min(queues).min(outdated).min(longest))
+        let upgrade = self.upgrade_deadline(now).min(self.handing_deadline(now));
+        Some(step.min(upgrade).min(manager).min(limits).min(queues).min(outdated).min(longest))
     }
 
     /// Until when every child is certainly within its limits.

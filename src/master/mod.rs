@@ -23,16 +23,20 @@ mod daemon;
 mod deaths;
 mod freeze;
 mod generation;
+mod handover;
 mod heartbeat;
 mod image;
 mod limits;
 mod listeners;
 mod logs;
+mod main_process;
 mod manage;
 mod notify;
 mod obituary;
 mod orders;
 mod pidfile;
+mod program;
+mod promotion;
 mod reconcile;
 mod recycling;
 mod reload;
@@ -43,11 +47,12 @@ mod spawn;
 mod start;
 mod status;
 mod stop;
+mod upgrade;
 mod wait;
 mod watch;
 
 pub(crate) use logs::{level, target};
-
+pub(crate) use program::Program;
 pub(crate) use seating::Seating;
 pub(crate) use start::run;
 
@@ -57,13 +62,16 @@ use daemon::Starter;
 use deaths::OomWatch;
 use freeze::Freezes;
 use generation::Generation;
+use handover::Parent;
 use heartbeat::Heartbeat;
 use limits::Monotonic;
+use main_process::Handing;
 use notify::Notifier;
 use obituary::Deaths;
 use pidfile::Pidfile;
 use recycling::MemoryWatch;
 use status::Status;
+use upgrade::Upgrade;
 use wait::Event;
 
 /// A worker that failed to boot ended the master.
@@ -84,6 +92,8 @@ pub(crate) struct MasterConfig {
     pub error_log: ErrorLog,
     /// The name that `ps` shows, if it can be set.
     pub title: Option<Title>,
+    /// What was started, for USR2.
+    pub program: Program,
 }
 
 /// The master process. Dropping it closes all that it holds and changes nothing outside of the process: that is how a
@@ -124,6 +134,17 @@ pub(crate) struct Master {
     /// What the service manager hears again and again.
     heartbeat: Heartbeat,
     title: Option<Title>,
+    /// What USR2 starts.
+    program: Program,
+    /// The settings of the start said `daemon`.
+    is_daemon: bool,
+    upgrade: Upgrade,
+    /// The main process of the service, on its way to another master.
+    handing: Handing,
+    /// The master that started this one, while it lives.
+    parent: Option<Parent>,
+    /// Its listeners, until the first generation has taken its own among them.
+    handed: Vec<Arc<Listener>>,
     /// Descriptors that were open before the server opened any: not ours to close or to complain about.
     foreign: Vec<RawFd>,
 }
@@ -174,6 +195,8 @@ impl Master {
             self.murder_workers();
             self.mark_outdated();
             self.watch_closing_listeners();
+            self.manage_upgrade();
+            self.advance_handing();
             if let Some(seating) = self.manage_workers() {
                 return Leave::Seated(seating);
             }
@@ -187,6 +210,8 @@ impl Master {
             Event::Signal(signal) => self.handle_signal(signal),
             Event::Report(pid) => self.read_reports(pid),
             Event::Room(pid) => self.pay(pid),
+            Event::Parent => self.hear_parent(),
+            Event::Barrier => self.barrier_is_passed(),
         }
     }
 

@@ -3,15 +3,18 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::id as process_id;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use tracing::{debug, warn};
 
 use crate::sys::process;
+use crate::sys::socket::packet;
 
 /// So many messages wait for a manager that does not read; more push out the oldest.
 const MOST_WAITING: usize = 16;
@@ -24,6 +27,8 @@ pub(super) struct Notifier {
     waiting: VecDeque<String>,
     /// It wants a sign of life within so long.
     watchdog: Option<Duration>,
+    /// Another process speaks for the service.
+    is_muted: bool,
 }
 
 impl Notifier {
@@ -35,7 +40,7 @@ impl Notifier {
         let watchdog = watchdog(limit.as_deref(), watched.as_deref(), process_id());
         match address.as_deref().map(connect) {
             None => Notifier::silent(),
-            Some(Ok(to)) => Notifier { to: Some(to), waiting: VecDeque::new(), watchdog },
+            Some(Ok(to)) => Notifier { to: Some(to), watchdog, ..Notifier::silent() },
             Some(Err(error)) => {
                 warn!("cannot speak to the service manager at NOTIFY_SOCKET: {error}");
                 Notifier::silent()
@@ -45,7 +50,7 @@ impl Notifier {
 
     /// Has nobody to speak to.
     pub(super) fn silent() -> Notifier {
-        Notifier { to: None, waiting: VecDeque::new(), watchdog: None }
+        Notifier { to: None, waiting: VecDeque::new(), watchdog: None, is_muted: false }
     }
 
     /// There is somebody to speak to.
@@ -58,9 +63,44 @@ impl Notifier {
         self.watchdog
     }
 
+    /// What is sent from now on is dropped; what waits is not.
+    pub(super) fn mute(&mut self) {
+        self.is_muted = true;
+    }
+
+    /// Speaks again.
+    pub(super) fn unmute(&mut self) {
+        self.is_muted = false;
+    }
+
+    /// Whether another process speaks.
+    pub(super) fn is_muted(&self) -> bool {
+        self.is_muted
+    }
+
+    /// Sends `BARRIER=1` behind everything that was sent. What is returned is readable as soon as the manager has read
+    /// that; it is `None` when there is nobody to speak to.
+    ///
+    /// # Errors
+    /// `WouldBlock` while something waits: [`flush`](Self::flush), and try again.
+    pub(super) fn barrier(&mut self) -> io::Result<Option<OwnedFd>> {
+        let Some((_, address)) = &self.to else {
+            return Ok(None);
+        };
+        if self.is_waiting() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+        // sd_notify(3): the manager closes the descriptor when it has come so far. It has to be alone in its message.
+        let socket = UnixDatagram::unbound()?;
+        socket.connect_addr(address)?;
+        packet::send(&socket, b"BARRIER=1", &[write.as_fd()])?;
+        Ok(Some(read))
+    }
+
     /// Sends `message` (lines of `NAME=value`) after those that wait, now or at a later [`flush`](Self::flush).
     pub(super) fn send(&mut self, message: impl Into<String>) {
-        if self.to.is_none() {
+        if self.to.is_none() || self.is_muted {
             return;
         }
         if self.waiting.len() == MOST_WAITING {

@@ -90,6 +90,8 @@ impl Master {
                 Ok(Received::Message(Report::Look, _)) => self.look_at(pid),
                 Ok(Received::Message(Report::WantsLogs, _)) => self.reopen_logs_of(pid),
                 Ok(Received::Message(Report::Failed(words), _)) => child.last_words = Some(words),
+                Ok(Received::Message(Report::Serving(kept), _)) => self.successor_serves(pid, kept),
+                Ok(Received::Message(Report::Leaving, _)) => self.successor_leaves(pid),
                 Ok(Received::Nothing) => return,
                 Ok(Received::Closed) => return self.lose_pair(pid),
                 Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {

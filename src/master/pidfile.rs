@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{Pid, UnlinkatFlags, ftruncate, unlinkat};
 
@@ -92,6 +92,35 @@ impl Pidfile {
             .map_err(|errno| failed("remove", &self.path, errno))
     }
 
+    /// Moves the file from `NAME` + `suffix` to `NAME`, over what a master that has ended left there.
+    pub(super) fn promote(&mut self, suffix: &str) -> Result<(), PidfileError> {
+        let Some(name) = self.path.to_str().and_then(|path| path.strip_suffix(suffix)).map(PathBuf::from)
+        else {
+            return Ok(());
+        };
+        if !self.is_at(&self.path) {
+            return Err(failed("move", &self.path, Errno::ESTALE));
+        }
+        // A third server may have taken the name since; it is another file than ours, and may be opened.
+        if let Ok(there) = openat(&self.directory, &name, LOOK, Mode::empty()) {
+            lock(&there, &name)?;
+        }
+        renameat(&self.directory, &self.path, &self.directory, &name)
+            .map_err(|errno| failed("move", &self.path, errno))?;
+        self.path = name;
+        Ok(())
+    }
+
+    /// Whether the file of this name + `suffix` is of process `pid`.
+    pub(super) fn has_heir(&self, suffix: &str, pid: Pid) -> bool {
+        let mut name = self.path.clone().into_os_string();
+        name.push(suffix);
+        let mut text = [0; 16];
+        let read = openat(&self.directory, Path::new(&name), LOOK, Mode::empty())
+            .and_then(|file| nix::unistd::read(file, &mut text));
+        read.is_ok_and(|length| text[..length] == *format!("{pid}\n").as_bytes())
+    }
+
     /// First the new number, then the cut: a reader never sees an empty file, and its first line is a pid at all times.
     fn write(&self) -> Result<(), PidfileError> {
         let text = format!("{}\n", Pid::this());
@@ -101,6 +130,9 @@ impl Pidfile {
             .map_err(|errno| failed("write", &self.path, errno))
     }
 }
+
+/// How a file that is another's is opened: not through a link, and without waiting for a FIFO's other end.
+const LOOK: OFlag = OFlag::O_RDWR.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK);
 
 /// Opens without following a link and without waiting for a FIFO's other end: in a directory that others can write
 /// to, a planted file must not lead elsewhere.

@@ -1,6 +1,7 @@
 //! HUP: a reload is a new generation that arrives beside the one that serves, takes over when all its workers are Ready,
 //! and can be taken back until then.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tracing::{error, info, warn};
@@ -101,22 +102,23 @@ impl Master {
     /// The pidfile that the settings name, if it is not held already. A held one must not be opened again: closing that
     /// would lose the lock.
     fn pidfile_for(&self, settings: &Settings) -> Result<Option<Pidfile>, PidfileError> {
-        let Some(path) = &settings.pidfile else {
+        let Some(path) = self.pidfile_path(settings) else {
             return Ok(None);
         };
         let arriving = self.generations.iter().filter_map(|generation| generation.next_pidfile.as_ref());
-        if self.pidfile.iter().chain(arriving).any(|pidfile| pidfile.is_at(path)) {
+        if self.pidfile.iter().chain(arriving).any(|pidfile| pidfile.is_at(&path)) {
             return Ok(None);
         }
-        Ok(Some(Pidfile::acquire(&self.directory.fd, path)?))
+        Ok(Some(Pidfile::acquire(&self.directory.fd, &path)?))
     }
 
     /// The newest configuration is the one that counts: what was arriving before it goes.
     fn replace_arriving(&mut self, mut generation: Generation) {
+        let path = self.pidfile_path(&generation.settings);
         for before in self.generations.iter_mut().filter(|before| before.fate == Fate::Arriving) {
             info!("generation {} makes way for a newer configuration", before.number);
             before.fate = Fate::Withdrawn;
-            inherit_pidfile(before, &mut generation);
+            inherit_pidfile(before, &mut generation, path.as_deref());
         }
         raise_limits(&generation.settings);
         self.newest = generation.number;
@@ -213,11 +215,11 @@ impl Master {
 }
 
 /// Two arriving generations that name the same pidfile share one, since it cannot be opened twice.
-fn inherit_pidfile(before: &mut Generation, next: &mut Generation) {
+fn inherit_pidfile(before: &mut Generation, next: &mut Generation, path: Option<&Path>) {
     let Some(pidfile) = before.next_pidfile.take() else {
         return;
     };
-    match &next.settings.pidfile {
+    match path {
         Some(path) if pidfile.is_at(path) => next.next_pidfile = Some(pidfile),
         _ => remove(Some(pidfile)),
     }

@@ -44,9 +44,8 @@ impl Master {
             (Phase::Starting | Phase::Running | Phase::Draining { .. }, libc::SIGTTOU) => {
                 self.change_workers(-1);
             }
-            (Phase::Starting | Phase::Running, libc::SIGUSR2 | libc::SIGWINCH) => {
-                warn!("SIGUSR2 and SIGWINCH are not supported yet; nothing is done");
-            }
+            (Phase::Starting | Phase::Running, libc::SIGUSR2) => self.upgrade(),
+            (Phase::Starting | Phase::Running, libc::SIGWINCH) => self.retire_all(),
             (Phase::Draining { .. } | Phase::Stopping { .. }, _) => {
                 info!("nothing is done: the server is stopping")
             }
@@ -62,15 +61,32 @@ impl Master {
         self.order_reopening();
     }
 
-    /// One worker more or less, at least one and no more than the board has room for.
+    /// WINCH: every worker leaves, and the master stays, so that another one serves alone. Only in daemon mode: a
+    /// terminal sends this signal when its window changes.
+    pub(super) fn retire_all(&mut self) {
+        if !self.is_daemon {
+            return debug!("SIGWINCH ignored. Not daemonized");
+        }
+        let is_arriving = self.generations.iter().any(|generation| generation.fate == Fate::Arriving);
+        if self.phase == Phase::Starting || is_arriving {
+            return warn!("SIGWINCH ignored. New workers are on their way; send it again when they serve");
+        }
+        for generation in self.generations.iter_mut().filter(|generation| generation.is_staying()) {
+            generation.wanted = 0;
+        }
+        info!("Gracefully stopping workers: HUP brings them back, TTIN one of them");
+    }
+
+    /// One worker more or less, at least one and no more than the board has room for. None is left by WINCH alone.
     fn change_workers(&mut self, by: isize) {
         let Some(generation) = self.current() else {
             return;
         };
         let most = generation.board.slots();
-        let wanted = generation.wanted.saturating_add_signed(by).clamp(1, most);
+        let least = generation.wanted.min(1);
+        let wanted = generation.wanted.saturating_add_signed(by).clamp(least, most);
         if wanted == generation.wanted {
-            return warn!("the number of workers stays {wanted}: it is between 1 and {most}");
+            return warn!("the number of workers stays {wanted}: it is between {least} and {most}");
         }
         generation.wanted = wanted;
         info!("{wanted} workers are wanted");

@@ -38,7 +38,7 @@ impl Master {
                 if let Some(generation) = self.generation(generation) {
                     generation.respawns[slot].after_fork();
                 }
-                let child = newborn(pid, pair, generation, slot, self.now());
+                let child = newborn(pid, Role::Worker { slot }, pair, generation, self.now());
                 self.children.push(Child { request_limit, ..child });
                 None
             }
@@ -131,10 +131,11 @@ fn fork() -> io::Result<Forked> {
     })
 }
 
-fn newborn(pid: Pid, pair: Pair, generation: u64, slot: usize, now: u64) -> Child {
+/// A child that was forked now.
+pub(super) fn newborn(pid: Pid, role: Role, pair: Pair, generation: u64, now: u64) -> Child {
     Child {
         pid,
-        role: Role::Worker { slot },
+        role,
         generation,
         pair: Some(pair),
         spawned: now,

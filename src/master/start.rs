@@ -1,13 +1,14 @@
 //! The start: from a configuration to the loop, in daemon mode in a process of its own.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 
+use crate::listener::BindError;
 use crate::log::critical;
 use crate::scoreboard::Totals;
 use crate::settings::Settings;
@@ -18,14 +19,18 @@ use super::children::Children;
 use super::daemon::{self, Daemonized};
 use super::deaths::OomWatch;
 use super::freeze::Freezes;
+use super::handover::Handover;
 use super::heartbeat::Heartbeat;
 use super::listeners::PassedError;
+use super::main_process::Handing;
 use super::notify::Notifier;
 use super::obituary::Deaths;
+use super::promotion::SUFFIX;
 use super::recycling::MemoryWatch;
 use super::reload::{GenerationError, raise_limits};
 use super::seating::{self, Seating};
 use super::status::Status;
+use super::upgrade::Upgrade;
 use super::{EXIT_BOOT, Leave, Master, MasterConfig, Phase, StartDirectory, listeners, signals};
 
 /// Why no master came up; its text is a sentence to the operator, and the exit code is 1.
@@ -40,6 +45,9 @@ pub(crate) enum StartError {
     /// What the service manager has passed cannot be used.
     #[error(transparent)]
     Passed(#[from] PassedError),
+    /// A listener of the master that started this one cannot be used.
+    #[error(transparent)]
+    Handed(#[from] BindError),
     /// Address, log, pidfile or board.
     #[error(transparent)]
     Generation(#[from] GenerationError),
@@ -51,7 +59,9 @@ pub(crate) enum StartError {
 /// The process has one thread, and an installed error log. In daemon mode this returns in the process that was started,
 /// too, when the server is up or has failed.
 pub(crate) fn run<W: FnOnce(Seating) -> i32>(config: MasterConfig, work: W) -> u8 {
-    let starter = if config.settings.daemon {
+    let handover = Handover::take();
+    // Who was started by a daemon is one.
+    let starter = if config.settings.daemon && handover.is_none() {
         match daemon::daemonize() {
             Ok(Daemonized::Starter(code)) => return code,
             Ok(Daemonized::Daemon(starter)) => Some(starter),
@@ -63,7 +73,7 @@ pub(crate) fn run<W: FnOnce(Seating) -> i32>(config: MasterConfig, work: W) -> u
     } else {
         None
     };
-    match Master::new(config) {
+    match Master::new(config, handover) {
         Ok(mut master) => {
             master.starter = starter;
             master.run(work)
@@ -80,8 +90,8 @@ pub(crate) fn run<W: FnOnce(Seating) -> i32>(config: MasterConfig, work: W) -> u
 
 impl Master {
     /// Takes everything that a server needs before its first worker: pidfile, listeners, signals.
-    pub(crate) fn new(config: MasterConfig) -> Result<Master, StartError> {
-        let foreign = fd::open_descriptors();
+    fn new(config: MasterConfig, handover: Option<Handover>) -> Result<Master, StartError> {
+        let foreign = foreign(handover.as_ref());
         info!("Starting unirs {}", env!("CARGO_PKG_VERSION"));
         let mut master = Master {
             phase: Phase::Starting,
@@ -107,11 +117,39 @@ impl Master {
             status: Status::default(),
             heartbeat: Heartbeat::default(),
             title: config.title,
+            program: config.program,
+            is_daemon: config.settings.daemon,
+            upgrade: Upgrade::default(),
+            handing: Handing::default(),
+            parent: None,
+            handed: Vec::new(),
             foreign,
         };
-        master.first_generation(config.settings)?;
+        master
+            .begin(config.settings, handover)
+            .inspect_err(|error| master.tell_parent(&error.to_string()))?;
         master.begin_heartbeat();
         Ok(master)
+    }
+
+    fn begin(&mut self, settings: Settings, handover: Option<Handover>) -> Result<(), StartError> {
+        if let Some(Handover { parent, passed, listeners }) = handover {
+            if parent.is_some() {
+                self.notifier.mute();
+            }
+            self.parent = parent;
+            self.take_handed(listeners, passed)?;
+        }
+        self.first_generation(settings)?;
+        self.keep_handed();
+        Ok(())
+    }
+
+    /// Tells the master that started this one why it does not come up.
+    pub(super) fn tell_parent(&self, reason: &str) {
+        if let Some(parent) = &self.parent {
+            parent.failed(reason);
+        }
     }
 
     fn first_generation(&mut self, settings: Settings) -> Result<(), GenerationError> {
@@ -149,6 +187,9 @@ impl Master {
         if let Some(starter) = self.starter.take() {
             starter.came_up();
         }
+        if let Some(parent) = &self.parent {
+            parent.serving();
+        }
     }
 
     pub(super) fn show_title(&self) {
@@ -156,7 +197,8 @@ impl Master {
         if let Some(generation) = self.generations.iter().find(|generation| generation.is_staying()) {
             let settings = &generation.settings;
             let name = settings.proc_name.as_deref().unwrap_or(&settings.app.name);
-            title.set(&format!("unirs: master [{name}]"));
+            let suffix = if self.parent.is_some() { SUFFIX } else { "" };
+            title.set(&format!("unirs: master [{name}{suffix}]"));
         }
     }
 }
@@ -169,6 +211,13 @@ fn be_worker<W: FnOnce(Seating) -> i32>(seating: Seating, work: W) -> ! {
         warn!("Worker (pid:{}) ended by a panic of the server's own code", std::process::id());
     }
     process::exit_now(outcome.unwrap_or(i32::from(EXIT_BOOT)))
+}
+
+/// The descriptors that are not the server's; those that another master has handed over are.
+fn foreign(handover: Option<&Handover>) -> Vec<RawFd> {
+    let mut open = fd::open_descriptors();
+    open.retain(|number| !handover.is_some_and(|handover| handover.has(*number)));
+    open
 }
 
 impl StartDirectory {

@@ -137,6 +137,9 @@ impl Master {
         if let Some(reason) = &self.refusal {
             let _ = write!(line, "; the last reload was refused: {}", one_line(reason));
         }
+        if let Some(reason) = &self.upgrade.failure {
+            let _ = write!(line, "; the last upgrade failed: {}", one_line(reason));
+        }
         line
     }
 

@@ -39,8 +39,11 @@ impl Master {
         self.begin_to_stop(exit_code, Parting::Quick);
     }
 
-    /// How long whoever serves now goes on after TERM.
+    /// How long whoever serves now goes on after TERM; not at all where another master does.
     fn drain_delay(&self) -> Option<Duration> {
+        if self.is_succeeded() {
+            return None;
+        }
         let serving = self.generations.iter().rfind(|generation| generation.fate == Fate::Serving);
         serving.map(|generation| generation.settings.drain_delay).filter(|delay| !delay.is_zero())
     }
@@ -74,8 +77,15 @@ impl Master {
     fn begin_to_stop(&mut self, exit_code: u8, parting: Parting) {
         info!("Shutting down: Master");
         self.phase = Phase::Stopping { exit_code };
-        self.ask_for_time(Duration::ZERO, parting);
-        self.say_stopping();
+        // Beside another master the service does not stop.
+        let parting = if self.is_succeeded() {
+            self.hand_back_main_process();
+            if parting == Parting::Stop { Parting::Reload } else { parting }
+        } else {
+            self.ask_for_time(Duration::ZERO, parting);
+            self.say_stopping();
+            parting
+        };
         self.passed.clear();
         self.dissolve_all(parting);
         self.close_left_listeners(self.now());
@@ -101,12 +111,17 @@ impl Master {
     /// The last things that the master does outside of itself.
     pub(super) fn close(mut self) -> u8 {
         let code = self.exit_code();
+        self.leave_successor();
         if let Some(pidfile) = self.pidfile.take()
+            && !self.is_inherited_by_successor(&pidfile)
             && let Err(error) = pidfile.remove()
         {
             warn!("{error}");
         }
         self.notifier.flush();
+        if let Some(reason) = &self.failure {
+            self.tell_parent(reason);
+        }
         if let Some(starter) = self.starter.take() {
             // Whoever waits for the server is told that there is none, also when nothing is to blame.
             let reason = self.failure.take().unwrap_or_default();

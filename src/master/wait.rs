@@ -21,6 +21,10 @@ pub(super) enum Event {
     Report(Pid),
     /// A child's queue has room again.
     Room(Pid),
+    /// The master that started this one has said something, or has ended.
+    Parent,
+    /// The service manager has read what it was told.
+    Barrier,
 }
 
 impl Master {
@@ -36,10 +40,10 @@ impl Master {
     }
 
     fn poll(&self, nanoseconds: u64) -> Vec<Event> {
-        let listening: Vec<(Pid, PollFd<'_>)> = self.children.iter().filter_map(interest).collect();
-        let (pids, pairs): (Vec<Pid>, Vec<PollFd<'_>>) = listening.into_iter().unzip();
+        let listening = self.children.iter().filter_map(interest).chain(self.upgrade_interests());
+        let (sources, readable): (Vec<Event>, Vec<PollFd<'_>>) = listening.unzip();
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        fds.extend(pairs);
+        fds.extend(readable);
         match nix::poll::poll(&mut fds, round_up(nanoseconds)) {
             Ok(0) | Err(nix::errno::Errno::EINTR) => return Vec::new(),
             Ok(_) => {}
@@ -49,22 +53,31 @@ impl Master {
             }
         }
         let signals = self.signals.pending().into_iter().map(Event::Signal);
-        let reports = pids.iter().zip(&fds[1..]).filter_map(|(&pid, fd)| event(pid, fd));
+        let reports = sources.iter().zip(&fds[1..]).filter_map(|(&source, fd)| event(source, fd));
         signals.chain(reports).collect()
+    }
+
+    fn upgrade_interests(&self) -> impl Iterator<Item = (Event, PollFd<'_>)> {
+        let parent = self.parent.iter().flat_map(|parent| parent.descriptors()).map(|fd| (Event::Parent, fd));
+        let barrier = self.handing.barrier().map(|fd| (Event::Barrier, fd));
+        parent.chain(barrier).map(|(source, fd)| (source, PollFd::new(fd, PollFlags::POLLIN)))
     }
 }
 
-fn interest(child: &super::children::Child) -> Option<(Pid, PollFd<'_>)> {
+fn interest(child: &super::children::Child) -> Option<(Event, PollFd<'_>)> {
     let pair = child.pair.as_ref()?;
     let flags =
         if child.owed.is_nothing() { PollFlags::POLLIN } else { PollFlags::POLLIN | PollFlags::POLLOUT };
-    Some((child.pid, PollFd::new(pair.as_fd(), flags)))
+    Some((Event::Report(child.pid), PollFd::new(pair.as_fd(), flags)))
 }
 
 /// A closed end is readable too; whoever reads learns of it.
-fn event(pid: Pid, fd: &PollFd<'_>) -> Option<Event> {
+fn event(source: Event, fd: &PollFd<'_>) -> Option<Event> {
     let got = fd.revents().filter(|got| !got.is_empty())?;
-    if got == PollFlags::POLLOUT { Some(Event::Room(pid)) } else { Some(Event::Report(pid)) }
+    Some(match source {
+        Event::Report(pid) if got == PollFlags::POLLOUT => Event::Room(pid),
+        source => source,
+    })
 }
 
 /// Milliseconds, never less than asked: waking early would only mean to sleep again.

@@ -1,7 +1,11 @@
 //! Processes: fork, exit, wait, kill, and the process's own marks. Who is forked and why is decided elsewhere.
 
+use std::convert::Infallible;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::unistd::{ForkResult, Pid};
 
@@ -28,6 +32,23 @@ pub(crate) fn fork() -> io::Result<Fork> {
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit(2) has no preconditions and does not return.
     unsafe { libc::_exit(code) }
+}
+
+/// Makes this process the program at `path`, with these arguments (the first is its name) and nothing in its environment
+/// but these variables. It returns only when that fails.
+pub(crate) fn execute(
+    path: &Path,
+    arguments: &[OsString],
+    environment: &[(OsString, OsString)],
+) -> io::Result<Infallible> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let arguments =
+        arguments.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+    let variable = |(name, value): &(OsString, OsString)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
+    };
+    let environment = environment.iter().map(variable).collect::<Result<Vec<_>, _>>()?;
+    Ok(nix::unistd::execve(&path, &arguments, &environment)?)
 }
 
 /// What [`wait_any`] has learned about a child.

@@ -16,6 +16,7 @@ use nix::sys::socket::{
     self as net, AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, SockaddrStorage, UnixAddr, sockopt,
 };
 use nix::sys::time::TimeSpec;
+use nix::unistd::Pid;
 
 mod newcomers;
 pub(crate) mod packet;
@@ -164,6 +165,12 @@ pub(crate) fn peer_gone(socket: impl AsFd) -> bool {
     let half_closed = PollFlags::from_bits_retain(libc::POLLRDHUP);
     let mut fds = [PollFd::new(socket.as_fd(), half_closed)];
     matches!(ppoll(&mut fds, Some(TimeSpec::from_duration(Duration::ZERO)), None), Ok(n) if n > 0)
+}
+
+/// The process that made a connected pair of unix sockets, as the kernel has noted it; `None`: in another pid namespace.
+pub(crate) fn maker_of_pair(socket: impl AsFd) -> io::Result<Option<Pid>> {
+    let pid = net::getsockopt(&socket.as_fd(), sockopt::PeerCredentials)?.pid();
+    Ok((pid > 0).then(|| Pid::from_raw(pid)))
 }
 
 /// A stream socket of the family of `address`.

@@ -28,7 +28,8 @@ impl Engine {
                 Ok(Received::Message(Order::Retire(Farewell::Reload), _)) => self.head_for(Heading::Reload),
                 Ok(Received::Message(Order::Retire(Farewell::Stop), _)) => self.head_for(Heading::Stop),
                 Ok(Received::Message(Order::Quick, _)) => self.head_for(Heading::Quick),
-                Ok(Received::Message(Order::Ping, _)) => {}
+                // A worker has nobody to speak to but its master.
+                Ok(Received::Message(Order::Ping | Order::Speak, _)) => {}
                 Ok(Received::Message(Order::Reopen { errorlog, accesslog }, files)) => {
                     self.reopen_logs(errorlog, accesslog, files);
                 }

@@ -32,6 +32,8 @@ pub(crate) struct Setup {
     activated: bool,
     stderr: Option<Stdio>,
     stdout: Option<Stdio>,
+    /// Another path of the program.
+    program: PathBuf,
     /// The whole command line and its folder, where a test gives them as they are.
     as_written: Option<(Vec<String>, PathBuf)>,
 }
@@ -50,6 +52,7 @@ impl Setup {
             activated: false,
             stderr: None,
             stdout: None,
+            program: unirs(),
             as_written: None,
         }
     }
@@ -75,6 +78,13 @@ impl Setup {
     pub(crate) fn stubborn(self) -> Setup {
         let library = compile_stubborn(self.dir());
         self.configure(|config| config.library(&library))
+    }
+
+    /// The program under another path, which is a symbolic link that a test can change.
+    pub(crate) fn program(mut self, path: &Path) -> Setup {
+        std::os::unix::fs::symlink(unirs(), path).expect("the temporary folder takes a link");
+        path.clone_into(&mut self.program);
+        self
     }
 
     /// One more command-line argument, before the application's name.
@@ -165,14 +175,14 @@ impl Setup {
     /// A shell puts an inherited descriptor in its place and knows its own pid, which the server then has.
     fn command(&mut self) -> Command {
         let mut command = match self.inherited.take() {
-            None => Command::new(unirs()),
+            None => Command::new(&self.program),
             Some(descriptor) => {
                 let activation = if self.activated { "export LISTEN_PID=$$ LISTEN_FDS=1;" } else { "" };
                 let mut shell = Command::new("sh");
                 shell
                     .arg("-c")
                     .arg(format!("exec 3<&0 0</dev/null; {activation} exec \"$0\" \"$@\""))
-                    .arg(unirs());
+                    .arg(&self.program);
                 shell.stdin(Stdio::from(descriptor));
                 shell
             }
