@@ -17,6 +17,7 @@ pub mod reload_command;
 pub mod scoreboard;
 pub mod server;
 pub mod settings;
+mod symbolizer;
 mod sys;
 mod worker;
 

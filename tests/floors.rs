@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may import whom. The interface crate `unirs_app` is a floor too.
-const FLOORS: [(&str, &[&str]); 16] = [
+const FLOORS: [(&str, &[&str]); 17] = [
     ("http", &[]),
     ("sys", &[]),
     ("settings", &[]),
@@ -15,6 +15,7 @@ const FLOORS: [(&str, &[&str]); 16] = [
     ("last_words", &["sys"]),
     ("listener", &["sys", "settings"]),
     ("pair", &["sys"]),
+    ("symbolizer", &["sys"]),
     ("app", &["unirs_app", "sys", "scoreboard"]),
     (
         "worker",
@@ -31,7 +32,7 @@ const FLOORS: [(&str, &[&str]); 16] = [
             "sys",
         ],
     ),
-    ("master", &["listener", "scoreboard", "last_words", "pair", "log", "settings", "sys"]),
+    ("master", &["listener", "scoreboard", "last_words", "symbolizer", "pair", "log", "settings", "sys"]),
     (
         "server",
         &[

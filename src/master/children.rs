@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
+use crate::last_words::Cause;
 use crate::pair::{Farewell, Order, Pair};
 
 use super::limits::Monotonic;
@@ -33,8 +34,12 @@ pub(super) struct Child {
     pub deaf_since: Option<Monotonic>,
     /// When it was last asked for a turn.
     pub pinged: Option<Monotonic>,
+    /// Its calls that were told that they are over their time, at most one for each lane.
+    pub summons: Vec<Summons>,
     /// Orders that its queue has had no room for.
     pub owed: Owed,
+    /// Why it came, or comes, to its end, as it said itself.
+    pub spoke: Option<Cause>,
     /// Why it could not boot, in its own words.
     pub last_words: Option<String>,
     /// After so many requests it is to be replaced; none: any number.
@@ -43,7 +48,7 @@ pub(super) struct Child {
     pub outdated: Option<Outdated>,
 }
 
-/// What a child is for. (The mold, the status worker and the symbolizer will stand here.)
+/// What a child is for. (The mold and the status worker will stand here.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Serves, from one slot of its generation's board.
@@ -53,6 +58,19 @@ pub(super) enum Role {
     },
     /// The next master, which belongs to no generation of this one.
     Upgrade,
+    /// Looks up the names of a stack, writes its record, and leaves.
+    Symbolizer,
+}
+
+/// A call that was told that it is over its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Summons {
+    /// On which lane.
+    pub lane: usize,
+    /// The number of the exchange on it.
+    pub exchange: u64,
+    /// When.
+    pub since: Monotonic,
 }
 
 /// Where a child is in its life.
@@ -117,7 +135,7 @@ impl Parting {
 /// Why a child was condemned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doom {
-    /// A call took longer than `timeout`.
+    /// A call took longer than `timeout`, and its thread did not end it when it was told to.
     Timeout {
         /// On which lane.
         lane: usize,
@@ -145,9 +163,10 @@ impl Doom {
     /// The first signal. SIGABRT leaves a core where those are kept, and an application can catch it.
     pub(super) fn signal(self) -> i32 {
         match self {
-            Doom::Timeout { .. } | Doom::BootTimeout | Doom::Silent | Doom::Absurd => libc::SIGABRT,
+            Doom::BootTimeout | Doom::Silent | Doom::Absurd => libc::SIGABRT,
             Doom::Deaf => libc::SIGTERM,
-            Doom::Stopped | Doom::Overstayed { .. } | Doom::Dismissed => libc::SIGKILL,
+            // Its thread was told already, and did not react.
+            Doom::Timeout { .. } | Doom::Stopped | Doom::Overstayed { .. } | Doom::Dismissed => libc::SIGKILL,
         }
     }
 
@@ -188,11 +207,40 @@ impl Owed {
 }
 
 impl Child {
+    /// One that was just forked. `generation` is 0 if it belongs to none.
+    pub(super) fn newborn(
+        pid: Pid,
+        role: Role,
+        generation: u64,
+        pair: Option<Pair>,
+        now: Monotonic,
+    ) -> Child {
+        Child {
+            pid,
+            role,
+            generation,
+            pair,
+            spawned: now,
+            ready_since: None,
+            life: Life::Booting,
+            stopped_since: None,
+            deaf_since: None,
+            pinged: None,
+            summons: Vec::new(),
+            owed: Owed::default(),
+            spoke: None,
+            last_words: None,
+            request_limit: None,
+            outdated: None,
+        }
+    }
+
     /// Its slot, if it is a worker.
     pub(super) fn slot(&self) -> Option<usize> {
         match self.role {
             Role::Worker { slot } => Some(slot),
             Role::Upgrade => None,
+            Role::Symbolizer => None,
         }
     }
 

@@ -87,21 +87,27 @@ impl Master {
     fn bury(&mut self, status: &Status) {
         // What it had said before it died may be the reason.
         self.read_reports(status.pid);
+        self.hear_last_words(status.pid);
         let Some(child) = self.children.remove(status.pid) else {
             debug!("reaped pid {}, an orphan that was no worker of ours", status.pid);
             return;
         };
-        if child.role == Role::Upgrade {
-            return self.bury_successor(&child, status.change);
+        match child.role {
+            Role::Worker { .. } => self.bury_worker(&child, status),
+            Role::Upgrade => self.bury_successor(&child, status.change),
+            Role::Symbolizer => self.bury_symbolizer(child.pid, status.change),
         }
-        if let Some(death) = self.death(&child, status) {
-            say(&child, status.change, &self.with_last_words(&child, death.to_string()));
+    }
+
+    fn bury_worker(&mut self, child: &Child, status: &Status) {
+        if let Some(death) = self.death(child, status) {
+            say(child, status.change, &self.with_last_words(child, death.to_string()));
             if !child.is_expected_to_go() {
                 self.deaths.push(death);
             }
         }
-        self.settle_slot(&child);
-        self.draw_consequences(&child, status.change);
+        self.settle_slot(child);
+        self.draw_consequences(child, status.change);
     }
 
     /// Why a worker could not boot is said with its death, unless the verdict over its generation says it.
@@ -161,7 +167,7 @@ impl Master {
         let slot = child.slot()?;
         let killed = matches!(status.change, Change::Signaled { signal: libc::SIGKILL, .. });
         let oom = if killed { self.oom.has_struck() } else { None };
-        let end = End::new(status.change, child.life, oom)?;
+        let end = End::new(status.change, child.life, child.spoke, oom)?;
         let generation = self.generations.iter().find(|generation| generation.number == child.generation)?;
         let view = generation.board.slot(slot);
         Some(Death {
@@ -220,25 +226,10 @@ fn boot_failure(child: &Child, change: Change) -> (u8, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::master::children::{Doom, Owed};
+    use crate::master::children::{Doom, Role};
 
     fn child(life: Life) -> Child {
-        Child {
-            pid: Pid::from_raw(77),
-            role: Role::Worker { slot: 0 },
-            generation: 1,
-            pair: None,
-            spawned: 0,
-            ready_since: None,
-            life,
-            stopped_since: None,
-            deaf_since: None,
-            pinged: None,
-            owed: Owed::default(),
-            last_words: None,
-            request_limit: None,
-            outdated: None,
-        }
+        Child { life, ..Child::newborn(Pid::from_raw(77), Role::Worker { slot: 0 }, 1, None, 0) }
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub(super) use crate::scoreboard::Monotonic;
 /// end the watch.
 const LONGEST_EXTENSION: Duration = Duration::from_secs(24 * 3600);
 
+/// A thread has so long to react to its time limit, and a condemned worker to leave, before SIGKILL.
+pub(super) const LAST_SECOND: Duration = Duration::from_secs(1);
+
 /// So long after its end of the pair was closed a worker should be dead.
 const DEAF: Duration = Duration::from_secs(1);
 
@@ -61,10 +64,14 @@ pub(super) struct Facts<'a> {
 pub(super) struct Call {
     /// Which thread of the worker.
     pub lane: usize,
+    /// The number of the exchange on it.
+    pub exchange: u64,
     /// Since when the application has control (0: the host has).
     pub in_app_since: Monotonic,
     /// The application has asked to be left alone until then (0: it has not).
     pub extended_until: Monotonic,
+    /// When it was told that it is over its time.
+    pub summoned: Option<Monotonic>,
 }
 
 /// What the limits say of a worker.
@@ -74,6 +81,13 @@ pub(super) enum Verdict {
     FineUntil(Monotonic),
     /// It has been silent for half of `timeout`: ask it for a turn.
     Ping,
+    /// A call is over its time: its thread is to end it.
+    Summon {
+        /// On which lane.
+        lane: usize,
+        /// The number of the exchange.
+        exchange: u64,
+    },
     /// It has broken a limit.
     Condemn(Doom),
     /// It was condemned, and did not go by itself.
@@ -109,9 +123,18 @@ impl Verdict {
     fn and(self, other: Verdict) -> Verdict {
         match (self, other) {
             (Verdict::FineUntil(a), Verdict::FineUntil(b)) => Verdict::FineUntil(a.min(b)),
-            (Verdict::FineUntil(_) | Verdict::Ping, graver @ (Verdict::Condemn(_) | Verdict::Kill)) => graver,
-            (Verdict::FineUntil(_), ping @ Verdict::Ping) => ping,
-            (first @ (Verdict::Condemn(_) | Verdict::Kill | Verdict::Ping), _) => first,
+            (first, second) if second.gravity() > first.gravity() => second,
+            (first, _) => first,
+        }
+    }
+
+    fn gravity(self) -> u8 {
+        match self {
+            Verdict::FineUntil(_) => 0,
+            Verdict::Ping => 1,
+            Verdict::Summon { .. } => 2,
+            Verdict::Condemn(_) => 3,
+            Verdict::Kill => 4,
         }
     }
 }
@@ -172,12 +195,16 @@ impl Watch<'_> {
     }
 
     fn call(&self, call: &Call, timeout: Duration) -> Verdict {
+        if let Some(since) = call.summoned {
+            return self.hold(since, Some(LAST_SECOND), Verdict::Condemn(Doom::Timeout { lane: call.lane }));
+        }
         if call.in_app_since == 0 {
             return Verdict::FineUntil(after(self.facts.now, timeout));
         }
         let furthest = after(call.in_app_since, LONGEST_EXTENSION);
         let end = after(call.in_app_since, timeout).max(call.extended_until.min(furthest));
-        self.hold_until(call.in_app_since, end, Verdict::Condemn(Doom::Timeout { lane: call.lane }))
+        let over = Verdict::Summon { lane: call.lane, exchange: call.exchange };
+        self.hold_until(call.in_app_since, end, over)
     }
 
     /// An idle engine has no timer of its own: it is asked, and has as long again to answer.
@@ -213,8 +240,16 @@ mod tests {
         }
     }
 
+    const SUMMONS: Verdict = Verdict::Summon { lane: 2, exchange: 7 };
+
     fn call(since_secs: u64, extended_secs: u64) -> Call {
-        Call { lane: 2, in_app_since: since_secs * SECOND, extended_until: extended_secs * SECOND }
+        Call {
+            lane: 2,
+            exchange: 7,
+            in_app_since: since_secs * SECOND,
+            extended_until: extended_secs * SECOND,
+            summoned: None,
+        }
     }
 
     fn verdict(facts: &Facts<'_>) -> Verdict {
@@ -226,12 +261,25 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_was_summoned_has_a_second_to_react() {
+        let mut f = facts(140, &Life::Ready);
+        f.calls = vec![Call { summoned: Some(140 * SECOND), ..call(100, 0) }];
+        assert_eq!(verdict(&f), Verdict::FineUntil(141 * SECOND));
+        f.now = 141 * SECOND;
+        assert_eq!(verdict(&f), Verdict::Condemn(Doom::Timeout { lane: 2 }));
+        // Another call that is over its time is told so meanwhile.
+        f.now = 140 * SECOND;
+        f.calls.push(Call { lane: 3, exchange: 9, ..call(100, 0) });
+        assert_eq!(verdict(&f), Verdict::Summon { lane: 3, exchange: 9 });
+    }
+
+    #[test]
     fn a_call_is_over_time_when_the_application_had_control_for_timeout() {
         let mut f = facts(139, &Life::Ready);
         f.calls = vec![call(110, 0)];
         assert_eq!(verdict(&f), until(140));
         f.now = 140 * SECOND;
-        assert_eq!(verdict(&f), Verdict::Condemn(Doom::Timeout { lane: 2 }));
+        assert_eq!(verdict(&f), SUMMONS);
     }
 
     #[test]
@@ -249,7 +297,7 @@ mod tests {
         assert_eq!(verdict(&f), until(150));
         f.calls = vec![Call { extended_until: u64::MAX, ..call(100, 0) }];
         f.now = (100 + 24 * 3600) * SECOND;
-        assert_eq!(verdict(&f), Verdict::Condemn(Doom::Timeout { lane: 2 }));
+        assert_eq!(verdict(&f), SUMMONS);
     }
 
     #[test]
@@ -299,7 +347,7 @@ mod tests {
         assert_eq!(verdict(&f), Verdict::Condemn(Doom::Overstayed { parting: Parting::Stop }));
         f.calls = vec![call(75, 0)];
         f.now = 106 * SECOND;
-        assert_eq!(verdict(&f), Verdict::Condemn(Doom::Timeout { lane: 2 }));
+        assert_eq!(verdict(&f), SUMMONS);
     }
 
     #[test]

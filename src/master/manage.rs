@@ -60,7 +60,7 @@ impl Master {
         let manager = if self.notifier.is_waiting() { after(now, MANAGER_PAUSE) } else { NEVER };
         let limits = self.earliest_limit(now);
         let queues = self.next_look(now).unwrap_or(NEVER);
-        let longest = after(now, LONGEST_SLEEP);
+        let longest = after(now, LONGEST_SLEEP).min(self.symbolizer_deadline());
         let outdated = self.next_outdated(now);
         let manager = manager.min(self.heartbeat.next()).min(self.end_of_delay());
         let upgrade = self.upgrade_deadline(now).min(self.handing_deadline(now));
@@ -74,7 +74,7 @@ impl Master {
                 let facts = super::watch::facts(child, &generation.board, now);
                 match judge(&facts, &generation.limits(), &self.freezes) {
                     Verdict::FineUntil(until) => until,
-                    Verdict::Ping | Verdict::Condemn(_) | Verdict::Kill => now,
+                    Verdict::Ping | Verdict::Summon { .. } | Verdict::Condemn(_) | Verdict::Kill => now,
                 }
             })
         });

@@ -38,6 +38,7 @@ mod pidfile;
 mod program;
 mod promotion;
 mod reconcile;
+mod record;
 mod recycling;
 mod reload;
 mod respawn;
@@ -47,6 +48,7 @@ mod spawn;
 mod start;
 mod status;
 mod stop;
+mod symbolize;
 mod upgrade;
 mod wait;
 mod watch;
@@ -71,6 +73,7 @@ use obituary::Deaths;
 use pidfile::Pidfile;
 use recycling::MemoryWatch;
 use status::Status;
+use symbolize::{Summary, Symbolizing};
 use upgrade::Upgrade;
 use wait::Event;
 
@@ -127,6 +130,7 @@ pub(crate) struct Master {
     /// The last workers that nobody had asked to go.
     deaths: Deaths,
     oom: OomWatch,
+    symbolizing: Symbolizing,
     /// Why the last reload was refused, until one succeeds.
     refusal: Option<String>,
     /// The last STATUS that the service manager heard.
@@ -181,6 +185,8 @@ enum Leave {
     Stopped,
     /// As a worker that was just forked.
     Seated(Box<Seating>),
+    /// As a symbolizer that was just forked.
+    Symbolizing(Box<Summary>),
 }
 
 impl Master {
@@ -199,6 +205,9 @@ impl Master {
             self.advance_handing();
             if let Some(seating) = self.manage_workers() {
                 return Leave::Seated(seating);
+            }
+            if let Some(summary) = self.symbolize_next() {
+                return Leave::Symbolizing(summary);
             }
             self.tell_manager();
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::unistd::Pid;
 
+use crate::last_words::{Cause, EXIT_OVERTIME};
 use crate::sys::process::Change;
 use crate::sys::signal;
 
@@ -42,6 +43,10 @@ pub(super) struct Death {
 pub(super) enum End {
     /// It has left with this code.
     Exited(i32),
+    /// Its application has called `exit()` with this code.
+    ExitedByApplication(i32),
+    /// It has left with this code, since its only thread was too long in a request.
+    ExitedOvertime(i32),
     /// A signal, of its own doing or somebody else's.
     Signaled {
         /// Its number.
@@ -60,12 +65,16 @@ pub(super) enum End {
 }
 
 impl End {
-    /// From what the kernel says of a child, what the master had done to it, and whether the kernel has killed for want of
-    /// memory meanwhile (`None`: nobody counts that here). A child that lives has no end.
-    pub(super) fn new(change: Change, life: Life, oom: Option<bool>) -> Option<End> {
+    /// From what the kernel says of a child, what the master had done to it, what it said itself, and whether the kernel has
+    /// killed for want of memory meanwhile (`None`: nobody counts that here). A child that lives has no end.
+    pub(super) fn new(change: Change, life: Life, spoke: Option<Cause>, oom: Option<bool>) -> Option<End> {
         match (change, life, oom) {
             (Change::Stopped(_) | Change::Continued, _, _) => None,
-            (Change::Exited(code), _, _) => Some(End::Exited(code)),
+            (Change::Exited(code), _, _) => Some(match spoke {
+                Some(Cause::Exit { .. }) => End::ExitedByApplication(code),
+                Some(Cause::Overtime) if code == i32::from(EXIT_OVERTIME) => End::ExitedOvertime(code),
+                Some(Cause::Overtime | Cause::Signal { .. }) | None => End::Exited(code),
+            }),
             (
                 Change::Signaled { signal: libc::SIGKILL, .. },
                 Life::Condemned { doom, killed: true, .. },
@@ -86,6 +95,12 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             End::Exited(code) => write!(f, "exited with code {code}."),
+            End::ExitedByApplication(code) => {
+                write!(f, "exited with code {code}: its application called exit().")
+            }
+            End::ExitedOvertime(code) => {
+                write!(f, "exited with code {code}: a request was longer than timeout in the application.")
+            }
             End::Signaled { signal, core } => {
                 let core = if *core { " (core dumped)" } else { "" };
                 write!(f, "was sent {}!{core}", signal::long_name(*signal))
@@ -165,13 +180,27 @@ mod tests {
 
     #[test]
     fn sigkill_is_the_masters_if_it_has_sent_it_else_the_kernels_if_that_has_killed() {
-        let end = |life, oom| End::new(KILLED, life, oom);
+        let end = |life, oom| End::new(KILLED, life, None, oom);
         assert_eq!(end(condemned(true), Some(true)), Some(End::Killed(Doom::Silent)));
         assert_eq!(end(condemned(false), Some(true)), Some(End::OutOfMemory));
         assert_eq!(end(Life::Ready, Some(true)), Some(End::OutOfMemory));
         assert_eq!(end(Life::Ready, Some(false)), Some(End::Slain));
         assert_eq!(end(Life::Ready, None), Some(End::SlainByUnknown));
-        assert_eq!(End::new(Change::Continued, Life::Ready, None), None);
+        assert_eq!(End::new(Change::Continued, Life::Ready, None, None), None);
+    }
+
+    #[test]
+    fn an_exit_has_the_reason_that_the_worker_gave() {
+        let end = |code, spoke| End::new(Change::Exited(code), Life::Ready, spoke, None);
+        let overtime = i32::from(EXIT_OVERTIME);
+        assert_eq!(end(7, Some(Cause::Exit { code: Some(7) })), Some(End::ExitedByApplication(7)));
+        assert_eq!(end(overtime, Some(Cause::Overtime)), Some(End::ExitedOvertime(overtime)));
+        assert_eq!(
+            end(0, Some(Cause::Overtime)),
+            Some(End::Exited(0)),
+            "its other calls were finished first"
+        );
+        assert_eq!(end(overtime, None), Some(End::Exited(overtime)));
     }
 
     #[test]

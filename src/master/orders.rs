@@ -66,7 +66,10 @@ impl Master {
             .find(|generation| generation.number == child.generation)
             .map(|generation| &generation.logs);
         if child.pair.is_none() {
-            return pay_by_signal(child);
+            if child.slot().is_some() {
+                pay_by_signal(child);
+            }
+            return;
         }
         if let Some(parting) = child.owed.parting {
             child.owed.parting = send(child, &parting.order()).then_some(parting);
@@ -87,7 +90,10 @@ impl Master {
             };
             let Some(pair) = &child.pair else { return };
             match pair.receive_report() {
-                Ok(Received::Message(Report::Look, _)) => self.look_at(pid),
+                Ok(Received::Message(Report::Look, _)) => {
+                    self.look_at(pid);
+                    self.hear_last_words(pid);
+                }
                 Ok(Received::Message(Report::WantsLogs, _)) => self.reopen_logs_of(pid),
                 Ok(Received::Message(Report::Failed(words), _)) => child.last_words = Some(words),
                 Ok(Received::Message(Report::Serving(kept), _)) => self.successor_serves(pid, kept),

@@ -10,7 +10,7 @@ use crate::pair::{self, Pair};
 use crate::sys::process::{self, Fork};
 use crate::sys::signal::{self, Mask};
 
-use super::children::{Child, Life, Owed, Role};
+use super::children::{Child, Role};
 use super::generation::Fate;
 use super::seating::Seating;
 use super::{EXIT_BOOT, Master, Phase, recycling};
@@ -38,7 +38,7 @@ impl Master {
                 if let Some(generation) = self.generation(generation) {
                     generation.respawns[slot].after_fork();
                 }
-                let child = newborn(pid, Role::Worker { slot }, pair, generation, self.now());
+                let child = Child::newborn(pid, Role::Worker { slot }, generation, Some(pair), self.now());
                 self.children.push(Child { request_limit, ..child });
                 None
             }
@@ -129,24 +129,4 @@ fn fork() -> io::Result<Forked> {
         Fork::Parent(pid) => Forked::Master { pid, pair: ours },
         Fork::Child => Forked::Worker { pair: childs, mask, master },
     })
-}
-
-/// A child that was forked now.
-pub(super) fn newborn(pid: Pid, role: Role, pair: Pair, generation: u64, now: u64) -> Child {
-    Child {
-        pid,
-        role,
-        generation,
-        pair: Some(pair),
-        spawned: now,
-        ready_since: None,
-        life: Life::Booting,
-        stopped_since: None,
-        deaf_since: None,
-        pinged: None,
-        owed: Owed::default(),
-        last_words: None,
-        request_limit: None,
-        outdated: None,
-    }
 }

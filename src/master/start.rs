@@ -30,6 +30,7 @@ use super::recycling::MemoryWatch;
 use super::reload::{GenerationError, raise_limits};
 use super::seating::{self, Seating};
 use super::status::Status;
+use super::symbolize::Symbolizing;
 use super::upgrade::Upgrade;
 use super::{EXIT_BOOT, Leave, Master, MasterConfig, Phase, StartDirectory, listeners, signals};
 
@@ -113,6 +114,7 @@ impl Master {
             departed: Totals::default(),
             deaths: Deaths::default(),
             oom: OomWatch::new(),
+            symbolizing: Symbolizing::default(),
             refusal: None,
             status: Status::default(),
             heartbeat: Heartbeat::default(),
@@ -175,6 +177,13 @@ impl Master {
             Leave::Seated(seating) => {
                 self.let_go();
                 be_worker(*seating, work)
+            }
+            Leave::Symbolizing(summary) => {
+                if let Some(title) = &self.title {
+                    title.set("unirs: symbolizer");
+                }
+                self.let_go();
+                summary.run()
             }
         }
     }

@@ -22,7 +22,7 @@ use super::limits::{Monotonic, NEVER, after};
 use super::main_process::Handing;
 use super::pidfile::Pidfile;
 use super::status::one_line;
-use super::{Master, Phase, promotion, signals, spawn};
+use super::{Master, Phase, promotion, signals};
 
 /// What the new program has beside two times `boot_timeout` (its first worker, then the others) to show that it serves.
 /// It holds itself to its own settings; this is for a program that does not.
@@ -135,7 +135,7 @@ impl Master {
         if let Fork::Parent(pid) = side? {
             info!("Booting new master with pid: {pid} ({})", self.program.path().display());
             self.upgrade.shared = letter.listeners.iter().map(|handed| handed.descriptor).collect();
-            self.children.push(spawn::newborn(pid, Role::Upgrade, ours, 0, self.now()));
+            self.children.push(Child::newborn(pid, Role::Upgrade, 0, Some(ours), self.now()));
         }
         Ok(())
     }

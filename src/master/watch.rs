@@ -6,15 +6,14 @@ use nix::unistd::Pid;
 use tracing::{debug, error, warn};
 
 use crate::log::critical;
-use crate::scoreboard::{Scoreboard, Slot};
+use crate::scoreboard::{InFlight, Scoreboard, Slot};
 use crate::sys::{process, signal};
 
 use super::Master;
-use super::children::{Child, Doom, Life};
-use super::limits::{Call, Facts, Monotonic, Verdict, after, elapsed, judge};
+use super::children::{Child, Doom, Life, Summons};
+use super::limits::{Call, Facts, LAST_SECOND, Monotonic, Verdict, after, elapsed, judge};
+use super::record::headline_from_outside;
 
-/// What a condemned worker has between the first signal and SIGKILL.
-const LAST_SECOND: Duration = Duration::from_secs(1);
 /// A slot may be ahead of the master's clock by so much: it was read a moment later. More is absurd.
 const SLACK: Duration = Duration::from_secs(1);
 
@@ -22,7 +21,11 @@ const SLACK: Duration = Duration::from_secs(1);
 pub(super) fn facts<'a>(child: &'a Child, board: &Scoreboard, now: Monotonic) -> Facts<'a> {
     let slot = child.slot().map(|slot| board.slot(slot));
     let turn = slot.map_or(0, |slot| slot.last_turn());
-    let calls = slot.map_or_else(Vec::new, calls);
+    let exchanges = slot.map_or_else(Vec::new, exchanges);
+    let is_forged = exchanges.iter().any(|(lane, exchange)| {
+        summons(child, *lane, exchange).is_some_and(|summons| summons.exchange != exchange.number)
+    });
+    let calls: Vec<Call> = exchanges.iter().map(|(lane, exchange)| call(child, *lane, exchange)).collect();
     let latest = calls.iter().map(|call| call.in_app_since).max().unwrap_or(0).max(turn);
     Facts {
         now,
@@ -33,18 +36,32 @@ pub(super) fn facts<'a>(child: &'a Child, board: &Scoreboard, now: Monotonic) ->
         last_turn: turn.max(child.ready_since.unwrap_or(0)),
         pinged: child.pinged,
         calls,
-        is_absurd: latest > after(now, SLACK) || slot.is_some_and(|slot| slot.state().is_none()),
+        is_absurd: is_forged || latest > after(now, SLACK) || slot.is_some_and(|slot| slot.state().is_none()),
     }
 }
 
-fn calls(slot: Slot<'_>) -> Vec<Call> {
-    let lanes = (0..slot.lanes()).map(|lane| (lane, slot.lane(lane).exchange()));
-    lanes
-        .filter_map(|(lane, exchange)| {
-            let exchange = exchange?;
-            Some(Call { lane, in_app_since: exchange.in_app_since, extended_until: exchange.extension })
-        })
-        .collect()
+fn exchanges(slot: Slot<'_>) -> Vec<(usize, InFlight)> {
+    (0..slot.lanes()).filter_map(|lane| Some((lane, slot.lane(lane).exchange()?))).collect()
+}
+
+fn call(child: &Child, lane: usize, exchange: &InFlight) -> Call {
+    Call {
+        lane,
+        exchange: exchange.number,
+        in_app_since: exchange.in_app_since,
+        extended_until: exchange.extension,
+        summoned: summons(child, lane, exchange).map(|summons| summons.since),
+    }
+}
+
+/// The summons that still stands for what a lane shows. A thread that has been in touch with the host since then is heard of
+/// again when it is over its time again. One that shows another call, begun before the summons, shows what cannot be: a
+/// lane has one call at a time.
+fn summons<'a>(child: &'a Child, lane: usize, exchange: &InFlight) -> Option<&'a Summons> {
+    let stands = |summons: &&Summons| {
+        summons.lane == lane && exchange.in_app_since != 0 && exchange.in_app_since <= summons.since
+    };
+    child.summons.iter().find(stands)
 }
 
 impl Master {
@@ -55,6 +72,7 @@ impl Master {
             match self.verdict(pid, now) {
                 None | Some(Verdict::FineUntil(_)) => {}
                 Some(Verdict::Ping) => self.ping(pid, now),
+                Some(Verdict::Summon { lane, exchange }) => self.summon(pid, lane, exchange, now),
                 Some(Verdict::Condemn(doom)) => self.condemn(pid, doom),
                 Some(Verdict::Kill) => self.kill(pid),
             }
@@ -80,6 +98,24 @@ impl Master {
             child.owed.ping = true;
         }
         self.pay(pid);
+    }
+
+    /// Tells one thread of a worker that its call is over its time. What follows is its own doing: an answer, and its end.
+    fn summon(&mut self, pid: Pid, lane: usize, exchange: u64, now: Monotonic) {
+        let (reason, work) = (Doom::Timeout { lane }.reason(), self.work_of(pid, now));
+        critical!("WORKER TIMEOUT (pid:{pid}): {reason}; {work}");
+        let Some(child) = self.children.get_mut(pid) else { return };
+        let generation = self.generations.iter().find(|generation| generation.number == child.generation);
+        let (Some(generation), Some(slot)) = (generation, child.slot()) else { return };
+        child.summons.retain(|summons| summons.lane != lane);
+        child.summons.push(Summons { lane, exchange, since: now });
+        generation.board.summon(slot, lane, exchange);
+        let thread = generation.board.slot(slot).lane(lane).thread_id();
+        // The pid is ours, the thread is what the worker says: the kernel checks that they belong together.
+        if let Err(error) = process::kill_thread(pid, thread.unwrap_or(0), libc::SIGABRT) {
+            warn!("worker (pid:{pid}) names a thread for lane {lane} that is none of its own: {error}");
+            self.condemn(pid, Doom::Absurd);
+        }
     }
 
     /// Sends a child the first signal of its end.
@@ -116,7 +152,9 @@ impl Master {
         let reason = doom.reason();
         let work = self.work_of(pid, now);
         match doom {
-            Doom::Timeout { .. } => critical!("WORKER TIMEOUT (pid:{pid}): {reason}; {work}"),
+            Doom::Timeout { lane } => {
+                error!("{}", headline_from_outside(pid, self.exchange_of(pid, lane), now))
+            }
             Doom::BootTimeout | Doom::Silent => critical!("WORKER TIMEOUT (pid:{pid}): {reason}"),
             Doom::Stopped | Doom::Deaf | Doom::Absurd => {
                 error!("Worker (pid:{pid}) is replaced: {reason}; {work}");
@@ -126,14 +164,18 @@ impl Master {
         }
     }
 
+    fn exchange_of(&self, pid: Pid, lane: usize) -> Option<InFlight> {
+        self.slot_of(pid)?.lane(lane).exchange()
+    }
+
     fn work_of(&self, pid: Pid, now: Monotonic) -> String {
-        let child = self.children.iter().find(|child| child.pid == pid);
-        let slot = child.and_then(|child| {
-            let generation =
-                self.generations.iter().find(|generation| generation.number == child.generation)?;
-            Some(generation.board.slot(child.slot()?))
-        });
-        slot.map_or_else(String::new, |slot| in_flight(slot, now))
+        self.slot_of(pid).map_or_else(String::new, |slot| in_flight(slot, now))
+    }
+
+    fn slot_of(&self, pid: Pid) -> Option<Slot<'_>> {
+        let child = self.children.iter().find(|child| child.pid == pid)?;
+        let generation = self.generations.iter().find(|generation| generation.number == child.generation)?;
+        Some(generation.board.slot(child.slot()?))
     }
 
     pub(super) fn graceful_timeout_of(&self, pid: Pid) -> Duration {

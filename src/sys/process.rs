@@ -124,6 +124,23 @@ pub(crate) fn kill(pid: Pid, signal: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Sends a signal to one thread of a process. The kernel checks that it is that process's.
+pub(crate) fn kill_thread(pid: Pid, thread: i32, signal: i32) -> io::Result<()> {
+    if pid.as_raw() <= 1 || thread <= 0 {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    // SAFETY: tgkill(2) takes plain numbers.
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, pid.as_raw(), thread, signal) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets everybody else run first, and be spared first when memory is short. What cannot be had is done without.
+pub(crate) fn yield_to_others() {
+    // SAFETY: nice(2) takes a plain number; more of it needs no right.
+    let _priority = unsafe { libc::nice(10) };
+    let _score = std::fs::write("/proc/self/oom_score_adj", "1000");
+}
+
 /// The signal that the kernel sends to this process when its parent dies. setuid clears it.
 pub(crate) fn set_death_signal(signal: Option<i32>) -> io::Result<()> {
     set_process_mark(libc::PR_SET_PDEATHSIG, signal.unwrap_or(0))
@@ -183,6 +200,18 @@ mod tests {
             assert!(kill(Pid::from_raw(pid), 0).is_err());
         }
         assert!(kill(Pid::this(), 0).is_ok());
+    }
+
+    #[test]
+    fn a_thread_is_signalled_only_as_one_of_its_process() {
+        let own = nix::unistd::gettid().as_raw();
+        assert!(kill_thread(Pid::this(), own, 0).is_ok());
+        for thread in [-1, 0] {
+            assert!(kill_thread(Pid::this(), thread, 0).is_err());
+        }
+        let foreign = kill_thread(Pid::parent(), own, 0).unwrap_err();
+        assert_eq!(foreign.raw_os_error(), Some(libc::ESRCH));
+        assert!(kill_thread(Pid::from_raw(-1), own, 0).is_err());
     }
 
     #[test]

@@ -1,0 +1,197 @@
+//! Records of dying workers on their way to the error log: one symbolizer at a time, a few that wait, and the plain
+//! record for all that is too much or too slow.
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use tracing::{error, warn};
+
+use crate::log::cause;
+use crate::settings::{AppSource, Settings};
+use crate::symbolizer::{self, Case, Errand, Identity};
+use crate::sys::process::{self, Change, Fork};
+use crate::sys::signal::{self, Mask};
+
+use super::Master;
+use super::children::{Child, Doom, Life, Role};
+use super::generation::Generation;
+use super::limits::{Monotonic, NEVER, after};
+use super::record::headline;
+
+/// What a symbolizer has before it is killed, and the master writes the record itself.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// So many records wait for a symbolizer; what is more is written without names. So a crash loop costs one process of low
+/// priority at a time, whatever its debug information weighs.
+const MOST_WAITING: usize = 4;
+/// Nobody, where there is no better user to become.
+const NOBODY: u32 = 65534;
+
+/// Records that are being made.
+#[derive(Debug, Default)]
+pub(super) struct Symbolizing {
+    waiting: VecDeque<Errand>,
+    at_work: Option<AtWork>,
+}
+
+#[derive(Debug)]
+struct AtWork {
+    pid: Pid,
+    since: Monotonic,
+    /// Kept, in case that it fails.
+    case: Case,
+    /// SIGKILL was sent.
+    killed: bool,
+}
+
+/// What a forked symbolizer takes with it.
+pub(super) struct Summary {
+    errand: Errand,
+    mask: Mask,
+}
+
+impl Master {
+    /// Reads what a worker has said in the face of death, and has it written.
+    pub(super) fn hear_last_words(&mut self, pid: Pid) {
+        let Some(child) = self.children.get_mut(pid) else { return };
+        let doom = doom(child);
+        let generation = self.generations.iter().find(|generation| generation.number == child.generation);
+        let (Some(generation), Some(slot)) = (generation, child.slot()) else { return };
+        let heard = generation.ledger.read(slot);
+        child.spoke = heard.last().map(|words| words.cause).or(child.spoke);
+        let errands: Vec<Errand> = heard
+            .into_iter()
+            .map(|words| {
+                let headline = headline(pid, &words, doom);
+                errand(generation, Case { headline, frames: words.frames, maps: words.maps })
+            })
+            .collect();
+        for errand in errands {
+            self.symbolizing.enqueue(errand);
+        }
+    }
+
+    /// Starts the next symbolizer when none is at work. In the child it returns that one's errand.
+    pub(super) fn symbolize_next(&mut self) -> Option<Box<Summary>> {
+        self.hurry_symbolizer();
+        while self.symbolizing.at_work.is_none() {
+            let errand = self.symbolizing.waiting.pop_front()?;
+            match fork() {
+                Ok((Fork::Parent(pid), _)) => self.has_symbolizer(pid, errand),
+                Ok((Fork::Child, mask)) => return Some(Box::new(Summary { errand, mask })),
+                Err(error) => {
+                    warn!("cannot start a symbolizer: {}", cause(&error));
+                    error!("{}", symbolizer::bare(&errand.case));
+                }
+            }
+        }
+        None
+    }
+
+    fn has_symbolizer(&mut self, pid: Pid, errand: Errand) {
+        let now = self.now();
+        self.children.push(Child::newborn(pid, Role::Symbolizer, 0, None, now));
+        self.symbolizing.at_work = Some(AtWork { pid, since: now, case: errand.case, killed: false });
+    }
+
+    /// When the one at work has to be killed.
+    pub(super) fn symbolizer_deadline(&self) -> Monotonic {
+        match &self.symbolizing.at_work {
+            Some(AtWork { since, killed: false, .. }) => after(*since, PATIENCE),
+            Some(AtWork { killed: true, .. }) | None => NEVER,
+        }
+    }
+
+    fn hurry_symbolizer(&mut self) {
+        let now = self.now();
+        if now < self.symbolizer_deadline() {
+            return;
+        }
+        if let Some(late) = &mut self.symbolizing.at_work {
+            late.killed = true;
+            // It may be dead already, and is reaped next.
+            let _gone = process::kill(late.pid, libc::SIGKILL);
+        }
+    }
+
+    /// A symbolizer has ended. If it has not done its work, the record is written without names.
+    pub(super) fn bury_symbolizer(&mut self, pid: Pid, change: Change) {
+        let Some(done) = self.symbolizing.at_work.take_if(|at_work| at_work.pid == pid) else { return };
+        if change != Change::Exited(0) {
+            error!("{}", symbolizer::bare(&done.case));
+        }
+    }
+}
+
+impl Symbolizing {
+    fn enqueue(&mut self, errand: Errand) {
+        if self.waiting.len() < MOST_WAITING {
+            self.waiting.push_back(errand);
+        } else {
+            error!("{}", symbolizer::bare(&errand.case));
+        }
+    }
+}
+
+impl Summary {
+    /// In the child, with the master gone: nothing returns from here, not even a panic.
+    pub(super) fn run(self) -> ! {
+        // It can only fail for a mask that is no mask. The handlers of the master's signals do nothing any more.
+        let _restored = signal::restore(&self.mask);
+        let outcome = catch_unwind(AssertUnwindSafe(|| symbolizer::run(self.errand)));
+        match outcome {
+            Ok(Ok(record)) => {
+                error!("{record}");
+                process::exit_now(0)
+            }
+            Ok(Err(error)) => {
+                warn!("cannot look for the names of a stack: {}", cause(&error));
+                process::exit_now(1)
+            }
+            Err(_) => process::exit_now(1),
+        }
+    }
+}
+
+/// Why the master has signalled a child, if it has.
+fn doom(child: &Child) -> Option<Doom> {
+    match child.life {
+        Life::Condemned { doom, .. } => Some(doom),
+        Life::Booting | Life::Ready | Life::Retiring { .. } => None,
+    }
+}
+
+fn errand(generation: &Generation, case: Case) -> Errand {
+    let settings = &generation.settings;
+    let image = generation.image.file();
+    let library = match (&image, &settings.app.source) {
+        (None, AppSource::Library(path)) => Some(path.clone()),
+        (Some(_), _) | (None, AppSource::Builtin(_)) => None,
+    };
+    Errand { case, image, library, identity: identity(settings) }
+}
+
+/// The workers' user; a master that is root and has set none still has nobody.
+fn identity(settings: &Settings) -> Identity {
+    let (user, group) = (settings.user.as_ref(), settings.group.as_ref());
+    let own = if nix::unistd::geteuid().is_root() {
+        (NOBODY, NOBODY)
+    } else {
+        (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
+    };
+    let gid = group.map(|group| group.gid).or(user.and_then(|user| user.gid));
+    Identity { uid: user.map_or(own.0, |user| user.uid), gid: gid.unwrap_or(own.1) }
+}
+
+/// No pair: its errand is in its memory, and what it says is its exit code.
+fn fork() -> io::Result<(Fork, Mask)> {
+    let mask = signal::block_all()?;
+    let side = process::fork();
+    if !matches!(side, Ok(Fork::Child)) {
+        // As above.
+        let _restored = signal::restore(&mask);
+    }
+    Ok((side?, mask))
+}
