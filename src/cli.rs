@@ -10,6 +10,9 @@ use crate::settings::{Loaded, ReloadRequest, Reply, Sources};
 pub enum Task {
     /// Nothing more: the user was answered.
     Done(ExitCode),
+    /// Nothing more: the settings are refused, and the user was told why. A master that has started this process (USR2)
+    /// wants to know it, too.
+    Refused(ExitCode, String),
     /// Say whether the server would start.
     Check(Sources, Box<Loaded>),
     /// Have a running server reload.
@@ -35,8 +38,9 @@ pub fn read() -> Task {
     match sources.load() {
         Ok(loaded) => asked(sources, Box::new(loaded)),
         Err(problems) => {
-            problems.iter().for_each(|problem| eprintln!("Error: {problem}"));
-            Task::Done(ExitCode::from(problems.exit_code()))
+            let sentences: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            sentences.iter().for_each(|sentence| eprintln!("Error: {sentence}"));
+            Task::Refused(ExitCode::from(problems.exit_code()), sentences.join("; "))
         }
     }
 }

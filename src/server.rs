@@ -24,7 +24,7 @@ pub fn run(sources: Sources, loaded: Loaded) -> ExitCode {
     let title = Title::prepare().ok();
     let error_log = match install_log(&sources, &loaded.settings) {
         Ok(error_log) => error_log,
-        Err(error) => return refused(&error.to_string()),
+        Err(error) => return refuse(refused(&error.to_string()), &error.to_string()),
     };
     let program = Program::new(&sources.argv, &sources.env, &sources.start_dir);
     let config = MasterConfig {
@@ -35,6 +35,12 @@ pub fn run(sources: Sources, loaded: Loaded) -> ExitCode {
         program,
     };
     ExitCode::from(master::run(config, |seating| worker::run(boot(seating))))
+}
+
+/// Does not serve, for a reason that the user was told: tells it to the master that has started this process, if one has.
+pub fn refuse(code: ExitCode, reason: &str) -> ExitCode {
+    master::tell_parent(reason);
+    code
 }
 
 /// Says whether the server would start: the settings are good, and the application loads, in a process of its own.

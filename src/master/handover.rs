@@ -65,6 +65,13 @@ enum Doubt {
     Stranger,
 }
 
+/// Why this process does not even begin, for the master that has started it, if one has.
+pub(crate) fn tell_parent(reason: &str) {
+    if let Some(parent) = Handover::take().and_then(|handover| handover.parent) {
+        parent.failed(reason);
+    }
+}
+
 impl Handover {
     /// Takes the letter out of the environment, so that no child finds it. `None`: this is an ordinary start.
     pub(super) fn take() -> Option<Handover> {

@@ -53,6 +53,7 @@ mod upgrade;
 mod wait;
 mod watch;
 
+pub(crate) use handover::tell_parent;
 pub(crate) use logs::{level, target};
 pub(crate) use program::Program;
 pub(crate) use seating::Seating;
