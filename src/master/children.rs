@@ -160,13 +160,15 @@ pub(super) enum Doom {
 }
 
 impl Doom {
-    /// The first signal. SIGABRT leaves a core where those are kept, and an application can catch it.
-    pub(super) fn signal(self) -> i32 {
+    /// The first signal. SIGABRT leaves a core where those are kept, and an application can catch it. None: it gets an
+    /// order, since a signal may reach it when it has just begun to serve.
+    pub(super) fn signal(self) -> Option<i32> {
         match self {
-            Doom::BootTimeout | Doom::Silent | Doom::Absurd => libc::SIGABRT,
-            Doom::Deaf => libc::SIGTERM,
+            Doom::BootTimeout | Doom::Silent | Doom::Absurd => Some(libc::SIGABRT),
+            Doom::Deaf => Some(libc::SIGTERM),
             // Its thread was told already, and did not react.
-            Doom::Timeout { .. } | Doom::Stopped | Doom::Overstayed { .. } | Doom::Dismissed => libc::SIGKILL,
+            Doom::Timeout { .. } | Doom::Stopped | Doom::Overstayed { .. } => Some(libc::SIGKILL),
+            Doom::Dismissed => None,
         }
     }
 

@@ -33,8 +33,8 @@ impl Master {
         None
     }
 
-    /// Kills a worker that is not Ready. One that has just said that it is may have requests already: the next step is
-    /// to ask it to leave.
+    /// Has a worker leave that is not Ready, and soon. One that has just said that it is may have requests already: the next
+    /// step is to ask it to leave in peace.
     fn dismiss(&mut self, pid: Pid) {
         self.read_reports(pid);
         if self.children.get_mut(pid).is_some_and(|child| matches!(child.life, Life::Booting)) {

@@ -8,7 +8,7 @@ use crate::scoreboard::SlotState;
 use crate::sys::process;
 
 use super::Master;
-use super::children::{Child, Life, Parting};
+use super::children::{Child, Doom, Life, Parting};
 use super::limits::{after, elapsed};
 use super::logs::Logs;
 use super::stop::QUICK;
@@ -140,6 +140,14 @@ impl Master {
             }
             // It was told to leave by somebody else than the master, with a signal; its place is free at once.
             (Life::Ready, Some(SlotState::Draining)) => {
+                let patience = generation.settings.graceful_timeout;
+                child.life = Life::Retiring { since: now, patience, parting: Parting::Reload };
+            }
+            // It had begun to serve before it was told that it is not wanted: what it has, it answers.
+            (
+                Life::Condemned { doom: Doom::Dismissed, killed: false, .. },
+                Some(SlotState::Ready | SlotState::Draining),
+            ) => {
                 let patience = generation.settings.graceful_timeout;
                 child.life = Life::Retiring { since: now, patience, parting: Parting::Reload };
             }

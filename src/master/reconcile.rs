@@ -72,7 +72,7 @@ pub(super) enum Step {
         /// How.
         parting: Parting,
     },
-    /// Kill a worker that is not Ready: nobody is served by it.
+    /// Have a worker leave that is not Ready, within a second: nobody is served by it.
     Dismiss {
         /// Which.
         pid: Pid,

@@ -10,7 +10,7 @@ use crate::scoreboard::{InFlight, Scoreboard, Slot};
 use crate::sys::{process, signal};
 
 use super::Master;
-use super::children::{Child, Doom, Life, Summons};
+use super::children::{Child, Doom, Life, Parting, Summons};
 use super::limits::{Call, Facts, LAST_SECOND, Monotonic, Verdict, after, elapsed, judge};
 use super::record::headline_from_outside;
 
@@ -127,24 +127,28 @@ impl Master {
             return;
         };
         let first = doom.signal();
-        send(pid, first);
+        match first {
+            Some(first) => send(pid, first),
+            None => child.owed.parting = Some(Parting::Reload),
+        }
         child.life = Life::Condemned {
             since: now,
             patience: if doom == Doom::Deaf { graceful } else { LAST_SECOND },
             doom,
-            killed: first == libc::SIGKILL,
+            killed: first == Some(libc::SIGKILL),
         };
+        self.pay(pid);
     }
 
-    /// The last word.
+    /// The last word, unless what the child has said meanwhile is another.
     fn kill(&mut self, pid: Pid) {
+        self.read_reports(pid);
         let Some(child) = self.children.get_mut(pid) else {
             return;
         };
-        send(pid, libc::SIGKILL);
-        match &mut child.life {
-            Life::Condemned { killed, .. } => *killed = true,
-            Life::Booting | Life::Ready | Life::Retiring { .. } => {}
+        if let Life::Condemned { killed, .. } = &mut child.life {
+            send(pid, libc::SIGKILL);
+            *killed = true;
         }
     }
 
@@ -160,7 +164,7 @@ impl Master {
                 error!("Worker (pid:{pid}) is replaced: {reason}; {work}");
             }
             Doom::Overstayed { .. } => warn!("Worker (pid:{pid}) is killed: {reason}; {work}"),
-            Doom::Dismissed => debug!("Worker (pid:{pid}) is killed: {reason}"),
+            Doom::Dismissed => debug!("Worker (pid:{pid}) is to leave: {reason}"),
         }
     }
 

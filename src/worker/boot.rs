@@ -223,9 +223,10 @@ fn serve(engine: &'static Engine, settings: &Settings, mask: &Mask) -> Result<()
     })?;
     engine.app.hook(Hook::PostWorkerInit);
     if await_readiness(engine) {
-        engine.open().map_err(|error| Failure::boot("watch the listeners", error))?;
         engine.seat.turn(clock::monotonic());
+        // Before the doors are opened: other threads poll already, and would serve for a worker that is said to boot.
         engine.seat.set_state(SlotState::Ready);
+        engine.open().map_err(|error| Failure::boot("watch the listeners", error))?;
         engine.report();
         debug!("boot: Ready");
         crew.work();
@@ -271,10 +272,11 @@ fn await_readiness(engine: &'static Engine) -> bool {
         }
         let is_ready = engine.app.ready();
         engine.seat.set_ready(is_ready, clock::monotonic());
-        if is_ready {
+        // The last look before the doors are opened: who is not wanted any more must not serve.
+        engine.wait_for_orders(if is_ready { Duration::ZERO } else { READY_POLL });
+        if is_ready && engine.heading() == Heading::Serving {
             debug!("boot: be ready");
             return true;
         }
-        engine.wait_for_orders(READY_POLL);
     }
 }
