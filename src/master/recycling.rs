@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use tracing::{info, warn};
 
+use crate::log::cause;
 use crate::settings::Settings;
 
 use super::children::Life;
@@ -116,20 +117,18 @@ impl MemoryWatch {
     }
 
     fn look(&mut self, pid: Pid) -> Option<u64> {
-        match own_memory(pid) {
-            Ok(bytes) => Some(bytes),
-            // It has just died.
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
-            Err(error) => {
-                if !self.is_blind {
-                    warn!(
-                        "max_worker_memory has no effect: cannot read /proc/{pid}/status: {error} (is /proc mounted?)"
-                    );
-                }
-                self.is_blind = true;
-                None
-            }
+        let found = own_memory(pid);
+        // Who has just died has none. If the master cannot see its own either, it is blind.
+        if found.is_err()
+            && let Err(error) = own_memory(Pid::this())
+            && !std::mem::replace(&mut self.is_blind, true)
+        {
+            let cause = cause(&error);
+            warn!(
+                "max_worker_memory has no effect: cannot read /proc/self/status: {cause} (is /proc mounted?)"
+            );
         }
+        found.ok()
     }
 }
 
