@@ -10,7 +10,7 @@ use crate::settings::Settings;
 
 use super::children::{Child, Children, Doom, Life, Parting};
 use super::image::Image;
-use super::limits::Limits;
+use super::limits::{Limits, Monotonic};
 use super::logs::Logs;
 use super::pidfile::Pidfile;
 use super::reconcile::{FreeSlot, Tally};
@@ -25,6 +25,8 @@ pub(super) struct Generation {
     pub number: u64,
     /// As they were read for it.
     pub settings: Arc<Settings>,
+    /// When that began.
+    pub read_at: Monotonic,
     /// How many workers it is to have, while it is not leaving.
     pub wanted: usize,
     /// Its scoreboard.

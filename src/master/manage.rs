@@ -1,7 +1,7 @@
 //! Takes the reconciler's steps, and computes when the next turn is due.
 
 use nix::unistd::Pid;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::children::{Doom, Life};
 use super::limits::{Monotonic, NEVER, Verdict, after, judge};
@@ -112,12 +112,14 @@ impl Master {
         match self.phase {
             Phase::Starting => {
                 self.take_over(number);
+                self.conclude(number, None);
                 self.phase = Phase::Running;
                 self.came_up();
             }
             Phase::Running | Phase::Draining { .. } => {
+                let former = self.place();
                 self.take_over(number);
-                info!("Reloaded: generation {number} serves");
+                self.conclude(number, former);
                 self.say_ready();
             }
             // Nobody arrives while the server stops.

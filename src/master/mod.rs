@@ -34,6 +34,7 @@ mod manage;
 mod notify;
 mod obituary;
 mod orders;
+mod outcome;
 mod pidfile;
 mod program;
 mod promotion;
@@ -132,8 +133,10 @@ pub(crate) struct Master {
     deaths: Deaths,
     oom: OomWatch,
     symbolizing: Symbolizing,
-    /// Why the last reload was refused, until one succeeds.
-    refusal: Option<String>,
+    /// How the last reload ended, as a sentence.
+    verdict: Option<String>,
+    /// How many reloads have ended.
+    reloads: u64,
     /// The last STATUS that the service manager heard.
     status: Status,
     /// What the service manager hears again and again.

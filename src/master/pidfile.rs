@@ -82,6 +82,11 @@ impl Pidfile {
         matches!((fstat(&self.file), there), (Ok(ours), Ok(there)) if same(&ours, &there))
     }
 
+    /// Where it is, seen from the directory of the start.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Unlinks the file if it is still ours, and lets go of the lock. Dropping it instead keeps the file, which is what
     /// a forked child has to do.
     pub(super) fn remove(self) -> Result<(), PidfileError> {

@@ -60,12 +60,14 @@ impl Master {
     fn be_promoted(&mut self) {
         let Some(parent) = self.parent.take() else { return };
         info!("Master has been promoted: the old one (pid:{}) has ended", parent.pid());
+        let former = self.place();
         let arriving = self.generations.iter_mut().filter_map(|generation| generation.next_pidfile.as_mut());
         for pidfile in self.pidfile.iter_mut().chain(arriving) {
             if let Err(error) = pidfile.promote(SUFFIX) {
                 warn!("{error}");
             }
         }
+        self.move_outcome(former);
         self.forget_handing();
         self.speak();
         self.show_title();

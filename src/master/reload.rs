@@ -14,6 +14,7 @@ use crate::sys::clock;
 use super::children::{Child, Parting};
 use super::generation::{Fate, Generation};
 use super::image::Image;
+use super::limits::Monotonic;
 use super::listeners;
 use super::logs::{self, Logs, LogsError};
 use super::pidfile::{Pidfile, PidfileError};
@@ -46,26 +47,29 @@ impl Master {
     /// Reads the configuration anew. Refused, everything stays as it is, also a reload under way.
     pub(super) fn reload(&mut self) {
         info!("Hang up: Master");
-        let now = clock::monotonic() / 1000;
-        self.notifier.send(format!("RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS=reloading"));
+        let read_at = clock::monotonic();
+        self.notifier.send(format!("RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=reloading", read_at / 1000));
         let settings = match (self.load)() {
             Ok(settings) => settings,
             Err(problems) => {
-                problems.iter().for_each(|problem| error!("{problem}"));
-                return self.refuse("the configuration has errors");
+                return self.refuse(&all_in_one(&problems), read_at);
             }
         };
-        match self.arrival(settings) {
+        match self.arrival(settings, read_at) {
             Ok(generation) => self.replace_arriving(generation),
-            Err(error) => self.refuse(&error.to_string()),
+            Err(error) => self.refuse(&error.to_string(), read_at),
         }
     }
 
     /// A generation of these settings, with everything that it needs but its workers. The pidfile comes first: that a
     /// server runs already says more than that its port is taken.
-    pub(super) fn arrival(&self, settings: Settings) -> Result<Generation, GenerationError> {
+    pub(super) fn arrival(
+        &self,
+        settings: Settings,
+        read_at: Monotonic,
+    ) -> Result<Generation, GenerationError> {
         let mut next_pidfile = self.pidfile_for(&settings)?;
-        match self.generation_of(settings) {
+        match self.generation_of(settings, read_at) {
             Ok(generation) => Ok(Generation { next_pidfile, ..generation }),
             Err(error) => {
                 remove(next_pidfile.take());
@@ -74,7 +78,7 @@ impl Master {
         }
     }
 
-    fn generation_of(&self, settings: Settings) -> Result<Generation, GenerationError> {
+    fn generation_of(&self, settings: Settings, read_at: Monotonic) -> Result<Generation, GenerationError> {
         let board = Generation::board(&settings)
             .map_err(|source| GenerationError::Board { workers: settings.workers, source })?;
         let ledger = Ledger::create(board.slots())
@@ -90,6 +94,7 @@ impl Master {
             respawns: vec![Respawn::default(); board.slots()],
             image: Image::for_settings(&settings),
             settings: Arc::new(settings),
+            read_at,
             board,
             ledger,
             listeners,
@@ -135,11 +140,15 @@ impl Master {
 
     /// An arriving generation has failed: whoever serves goes on, and what of it has left already comes back.
     pub(super) fn take_back(&mut self, reason: &str) {
+        let mut read_at = None;
         for generation in self.generations.iter_mut().filter(|generation| generation.fate == Fate::Arriving) {
             generation.fate = Fate::Withdrawn;
             remove(generation.next_pidfile.take());
+            read_at = Some(generation.read_at);
         }
-        self.refuse(reason);
+        if let Some(read_at) = read_at {
+            self.refuse(reason, read_at);
+        }
     }
 
     /// A worker of an arriving generation has died after it had been Ready: a death like others, and it is replaced. But a
@@ -151,29 +160,15 @@ impl Master {
         };
         generation.losses += 1;
         let again = generation.respawns[slot].deaths_in_row() >= 2;
-        if phase == Phase::Running && (again || generation.losses > generation.wanted) {
+        if phase != Phase::Starting && (again || generation.losses > generation.wanted) {
             let reason = format!("its workers die when they are ready, {} until now", generation.losses);
             self.take_back(&reason);
-        }
-    }
-
-    fn refuse(&mut self, reason: &str) {
-        match self.phase {
-            Phase::Starting => error!("Reload refused, the start goes on as it began: {reason}"),
-            Phase::Running | Phase::Draining { .. } | Phase::Stopping { .. } => {
-                let serving = self.generations.iter().find(|generation| generation.fate == Fate::Serving);
-                let number = serving.map_or(0, |generation| generation.number);
-                error!("Reload refused, generation {number} serves on: {reason}");
-                self.refusal = Some(reason.to_owned());
-                self.say_ready();
-            }
         }
     }
 
     /// From here on `number` serves, and what served before leaves.
     pub(super) fn take_over(&mut self, number: u64) {
         self.say_where_if_new(number);
-        self.refusal = None;
         for generation in &mut self.generations {
             if generation.number == number {
                 generation.fate = Fate::Serving;
@@ -210,6 +205,18 @@ impl Master {
             // The one that is held is the one that is wanted.
             (None, true) => {}
             (next, _) => remove(std::mem::replace(&mut self.pidfile, next)),
+        }
+    }
+}
+
+/// All problems in one sentence; those that would not be read in one are lines of their own before it.
+fn all_in_one(problems: &[String]) -> String {
+    match problems {
+        [only] => only.clone(),
+        _ => {
+            problems.iter().for_each(|problem| error!("{problem}"));
+            let first = problems.first().map_or("", String::as_str);
+            format!("the configuration has {} errors, the first is {first}", problems.len())
         }
     }
 }

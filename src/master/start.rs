@@ -13,7 +13,7 @@ use crate::log::critical;
 use crate::scoreboard::Totals;
 use crate::settings::Settings;
 use crate::sys::signal::SignalPipe;
-use crate::sys::{fd, process};
+use crate::sys::{clock, fd, process};
 
 use super::children::Children;
 use super::daemon::{self, Daemonized};
@@ -115,7 +115,8 @@ impl Master {
             deaths: Deaths::default(),
             oom: OomWatch::new(),
             symbolizing: Symbolizing::default(),
-            refusal: None,
+            verdict: None,
+            reloads: 0,
             status: Status::default(),
             heartbeat: Heartbeat::default(),
             title: config.title,
@@ -156,7 +157,7 @@ impl Master {
 
     fn first_generation(&mut self, settings: Settings) -> Result<(), GenerationError> {
         raise_limits(&settings);
-        let mut generation = self.arrival(settings)?;
+        let mut generation = self.arrival(settings, clock::monotonic())?;
         self.newest = generation.number;
         // There is nothing to go back to: the pidfile is the master's from the start.
         self.pidfile = generation.next_pidfile.take();

@@ -14,7 +14,7 @@ use super::{Master, Phase};
 pub(super) struct Status {
     state: String,
     figures: Figures,
-    /// What went wrong last, if anything did: the last death, and why the last reload was refused.
+    /// What has happened last, if anything has: the last death, and how the last reload ended.
     misfortunes: String,
 }
 
@@ -134,8 +134,8 @@ impl Master {
         if let Some(death) = self.deaths.last() {
             let _ = write!(line, "; the last death: worker (pid:{}) {}", death.pid, death.end);
         }
-        if let Some(reason) = &self.refusal {
-            let _ = write!(line, "; the last reload was refused: {}", one_line(reason));
+        if let Some(verdict) = &self.verdict {
+            let _ = write!(line, "; {verdict}");
         }
         if let Some(reason) = &self.upgrade.failure {
             let _ = write!(line, "; the last upgrade failed: {}", one_line(reason));
@@ -195,7 +195,7 @@ mod tests {
             Status { state, figures: Figures { busy: 1, requests: 12 }, misfortunes: String::new() };
         let usual = "STATUS=generation 1: 2 of 2 workers ready; 1 busy; 12 requests";
         assert_eq!(status.message(), usual);
-        status.misfortunes = "; the last reload was refused: no way".to_owned();
-        assert_eq!(status.message(), format!("{usual}; the last reload was refused: no way"));
+        status.misfortunes = "; Reload refused, generation 1 serves on: no way".to_owned();
+        assert_eq!(status.message(), format!("{usual}; Reload refused, generation 1 serves on: no way"));
     }
 }

@@ -112,6 +112,9 @@ impl Master {
     pub(super) fn close(mut self) -> u8 {
         let code = self.exit_code();
         self.leave_successor();
+        if let Some(place) = self.place() {
+            place.remove(&self.directory.fd);
+        }
         if let Some(pidfile) = self.pidfile.take()
             && !self.is_inherited_by_successor(&pidfile)
             && let Err(error) = pidfile.remove()

@@ -410,7 +410,8 @@ rows! {
 
         /// The file that the master's process number is written to.
         ///
-        /// It is locked while the server runs, so one that was left behind does not hinder a start.
+        /// It is locked while the server runs, so one that was left behind does not hinder a start. Beside it, the file
+        /// `PIDFILE.reload` says how the last reload ended; `unirs reload` waits for it.
         pidfile: Option<PathBuf> = Optional<FilePath> {
             flags: &["-p", "--pid"], value: "FILE", example: "\"unirs.pid\"",
         }

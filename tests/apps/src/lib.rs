@@ -1,8 +1,8 @@
 //! An application that misbehaves by path and by configuration, for the tests that start the real server. Not an example.
 //!
 //! Its table of the settings file: `start` = "ok", "error", "panic", "exit", "hang", "abort" or "slow:MS"; `ready` = "yes",
-//! "no" or "after:MS"; `version` = a text that `/version` answers; `tell` = true: whatever is asked, the answer is what was
-//! understood of it.
+//! "no", "after:MS" or "file:PATH" (as soon as that exists); `version` = a text that `/version` answers; `tell` = true:
+//! whatever is asked, the answer is what was understood of it.
 
 mod answers;
 mod process;
@@ -60,7 +60,10 @@ impl App for TestApp {
     fn ready(&self) -> bool {
         match self.config.ready.strip_prefix("after:") {
             Some(after) => self.started.elapsed() >= millis(after).unwrap_or_default(),
-            None => self.config.ready == "yes",
+            None => match self.config.ready.strip_prefix("file:") {
+                Some(name) => std::path::Path::new(name).exists(),
+                None => self.config.ready == "yes",
+            },
         }
     }
 }
