@@ -15,7 +15,7 @@ pub(super) enum Heading {
     Reload,
     /// The server stops: what is in the queues is accepted, and idle connections stay a second at the most.
     Stop,
-    /// The master is dead: what is in flight or queued is finished, and nothing else.
+    /// The master is dead: what is in flight or queued is finished, and idle connections stay as at a stop.
     Orphaned,
     /// Now.
     Quick,
@@ -55,8 +55,11 @@ impl Course {
     pub(super) fn idle_deadline(&self, deadline: u64, rules: &Rules) -> u64 {
         match self.heading() {
             Heading::Serving | Heading::Reload => deadline,
-            Heading::Stop => deadline.min(self.since().saturating_add(rules.keepalive_at_stop)),
-            Heading::Orphaned | Heading::Quick => 0,
+            // An orphan may have accepted somebody whose request is still on its way, as at a stop.
+            Heading::Stop | Heading::Orphaned => {
+                deadline.min(self.since().saturating_add(rules.keepalive_at_stop))
+            }
+            Heading::Quick => 0,
         }
     }
 }
