@@ -40,6 +40,8 @@ pub(super) struct Child {
     pub owed: Owed,
     /// Why it came, or comes, to its end, as it said itself.
     pub spoke: Option<Cause>,
+    /// How many records it has left.
+    pub records: usize,
     /// Why it could not boot, in its own words.
     pub last_words: Option<String>,
     /// After so many requests it is to be replaced; none: any number.
@@ -231,6 +233,7 @@ impl Child {
             summons: Vec::new(),
             owed: Owed::default(),
             spoke: None,
+            records: 0,
             last_words: None,
             request_limit: None,
             outdated: None,

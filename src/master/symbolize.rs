@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// So many records wait for a symbolizer; what is more is written without names. So a crash loop costs one process of low
 /// priority at a time, whatever its debug information weighs.
 const MOST_WAITING: usize = 4;
+/// So many records of one worker are believed: its threads may be too long in requests one by one before it has gone. One
+/// that writes more writes over what it should leave alone, or means to fill the log.
+const MOST_RECORDS: usize = 64;
 /// Nobody, where there is no better user to become.
 const NOBODY: u32 = 65534;
 
@@ -59,7 +62,9 @@ impl Master {
         let doom = doom(child);
         let generation = self.generations.iter().find(|generation| generation.number == child.generation);
         let (Some(generation), Some(slot)) = (generation, child.slot()) else { return };
-        let heard = generation.ledger.read(slot);
+        let mut heard = generation.ledger.read(slot);
+        heard.truncate(MOST_RECORDS.saturating_sub(child.records));
+        child.records += heard.len();
         child.spoke = heard.last().map(|words| words.cause).or(child.spoke);
         let errands: Vec<Errand> = heard
             .into_iter()
