@@ -33,6 +33,8 @@ fn a_worker_boots_in_the_order_of_the_design() {
     let folder = setup.dir().to_str().expect("test paths are UTF-8").to_owned();
     let server = setup.set("chdir", folder).start();
     let worker = format!("[{}]", server.workers()[0]);
+    // The last word follows the word on the board by which the server is Ready.
+    server.wait_for_log("boot: Ready", 1);
     let log = server.log();
     let said: Vec<&str> = log
         .lines()
