@@ -1,7 +1,6 @@
 //! The raw-request corpus, given to the real server: whole, byte by byte, and in two pieces. What the application was
 //! told has to be what `src/http` understands by itself (which `tests/requests.rs` compares with the corpus), and
 //! nothing of it may be left for the request that follows.
-#![allow(clippy::print_stderr, reason = "the seed, for whoever wants the same cuts again")]
 mod support;
 
 #[path = "requests/case.rs"]
@@ -10,10 +9,9 @@ mod case;
 mod reader;
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use case::{Block, Case, Verdict};
-use support::{Client, Response, Server, Setup};
+use support::{Client, Random, Response, Server, Setup};
 
 /// How many connections there are at once.
 const AT_ONCE: usize = 200;
@@ -55,7 +53,7 @@ fn every_raw_request_has_its_outcome_when_it_comes_byte_by_byte() {
 
 #[test]
 fn every_raw_request_has_its_outcome_when_it_comes_in_two_pieces() {
-    let mut random = Random::seeded();
+    let mut random = Random::seeded("UNIRS_SEED");
     for class in ["sync", "threaded"] {
         over_the_wire(class, |case| vec![random.below(case.len()), case.len()]);
     }
@@ -257,26 +255,4 @@ fn told(response: &Response, to_head: bool) -> Vec<String> {
         return fields.map(|(_, value)| value.clone()).collect();
     }
     response.text().lines().map(str::to_owned).collect()
-}
-
-/// Numbers that differ from run to run (xorshift); `UNIRS_SEED` repeats a run.
-struct Random(u64);
-
-impl Random {
-    fn seeded() -> Random {
-        let given = std::env::var("UNIRS_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or_else(|| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
-            now.as_nanos() as u64 | 1
-        });
-        eprintln!("UNIRS_SEED={seed} repeats these cuts");
-        Random(seed)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound.max(1) as u64) as usize
-    }
 }

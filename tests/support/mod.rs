@@ -11,6 +11,7 @@ pub(crate) mod config;
 pub(crate) mod load;
 pub(crate) mod notify;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod server;
 
 use std::fmt::Display;
@@ -22,6 +23,7 @@ pub(crate) use client::{Answer, Broken, Client, Response};
 pub(crate) use config::Config;
 pub(crate) use load::{Load, Style};
 pub(crate) use nix::sys::signal::Signal;
+pub(crate) use random::Random;
 pub(crate) use server::{Failure, Server, Setup};
 
 /// How long anything may take before a test gives up: generous, since the machine may be busy. No test measures time.

@@ -381,6 +381,11 @@ impl Server {
         self.config.write(&self.path(CONFIG));
     }
 
+    /// The settings file as it is.
+    pub(crate) fn config(&self) -> Config {
+        self.config.clone()
+    }
+
     /// HUP, and waits until `count` new workers have taken over from all the old ones.
     pub(crate) fn reload(&self, count: usize) -> Vec<Pid> {
         let old = self.workers();

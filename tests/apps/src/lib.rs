@@ -2,7 +2,8 @@
 //!
 //! Its table of the settings file: `start` = "ok", "error", "panic", "exit", "hang", "abort" or "slow:MS"; `ready` = "yes",
 //! "no", "after:MS" or "file:PATH" (as soon as that exists); `version` = a text that `/version` answers; `tell` = true:
-//! whatever is asked, the answer is what was understood of it.
+//! whatever is asked, the answer is what was understood of it; `sign` = true: each answer has the worker's pid in the
+//! field `x-worker`.
 
 mod answers;
 mod process;
@@ -32,11 +33,12 @@ struct Config {
     ready: String,
     version: String,
     tell: bool,
+    sign: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { start: "ok".into(), ready: "yes".into(), version: "1".into(), tell: false }
+        Config { start: "ok".into(), ready: "yes".into(), version: "1".into(), tell: false, sign: false }
     }
 }
 
@@ -54,7 +56,11 @@ impl App for TestApp {
     }
 
     fn call(&self, request: &mut Request) -> Response {
-        if self.config.tell { told::tell(request).into_response() } else { self.routes.call(self, request) }
+        if self.config.tell {
+            return told::tell(request).into_response();
+        }
+        let response = self.routes.call(self, request);
+        if self.config.sign { response.header("x-worker", std::process::id().to_string()) } else { response }
     }
 
     fn ready(&self) -> bool {
