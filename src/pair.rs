@@ -35,6 +35,13 @@ pub(crate) enum Order {
     },
     /// To a new master, from the one that started it: the service manager listens to you now.
     Speak,
+    /// To a mold: fork a worker. The worker's end of its own pair comes with it.
+    Fork {
+        /// The worker's slot on the board.
+        slot: u32,
+        /// How many requests it may answer; 0: any number.
+        request_limit: u64,
+    },
 }
 
 /// Why a child retires: it decides how long idle connections stay.
@@ -60,6 +67,22 @@ pub(crate) enum Report {
     Serving(Vec<RawFd>),
     /// Of a new master, to the one that started it: it leaves, and the service manager listens to the old one again.
     Leaving,
+    /// A mold has started the application, and can fork workers.
+    Cast,
+    /// A mold has forked a worker.
+    Forked {
+        /// For which slot.
+        slot: u32,
+        /// As the mold says; the kernel is asked before it is believed.
+        pid: i32,
+    },
+    /// A mold could not fork a worker.
+    NotForked {
+        /// For which slot.
+        slot: u32,
+        /// The kernel's error number.
+        error: i32,
+    },
 }
 
 /// What came of receiving.
@@ -171,6 +194,13 @@ impl Pair {
     }
 }
 
+/// An end that came by an order.
+impl From<OwnedFd> for Pair {
+    fn from(socket: OwnedFd) -> Pair {
+        Pair { socket }
+    }
+}
+
 impl AsFd for Pair {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -183,17 +213,20 @@ fn is_closed(error: &io::Error) -> bool {
 }
 
 impl Order {
-    /// One byte that names it, and one that says more where there is more.
-    fn encode(self) -> [u8; 2] {
+    /// One byte that names it, and more that say more where there is more.
+    fn encode(self) -> Vec<u8> {
         match self {
-            Order::Retire(Farewell::Reload) => *b"Rr",
-            Order::Retire(Farewell::Stop) => *b"Rs",
-            Order::Quick => *b"Q.",
-            Order::Ping => *b"P.",
+            Order::Retire(Farewell::Reload) => b"Rr".to_vec(),
+            Order::Retire(Farewell::Stop) => b"Rs".to_vec(),
+            Order::Quick => b"Q.".to_vec(),
+            Order::Ping => b"P.".to_vec(),
             Order::Reopen { errorlog, accesslog } => {
-                [b'O', b'0' + u8::from(errorlog) + 2 * u8::from(accesslog)]
+                vec![b'O', b'0' + u8::from(errorlog) + 2 * u8::from(accesslog)]
             }
-            Order::Speak => *b"S.",
+            Order::Fork { slot, request_limit } => {
+                [b"F".as_slice(), &slot.to_le_bytes(), &request_limit.to_le_bytes()].concat()
+            }
+            Order::Speak => b"S.".to_vec(),
         }
     }
 
@@ -207,6 +240,11 @@ impl Order {
             [b'O', bits @ b'0'..=b'3'] => {
                 Some(Order::Reopen { errorlog: bits & 1 != 0, accesslog: bits & 2 != 0 })
             }
+            [b'F', rest @ ..] => {
+                let (slot, limit) = rest.split_first_chunk()?;
+                let request_limit = u64::from_le_bytes(limit.try_into().ok()?);
+                Some(Order::Fork { slot: u32::from_le_bytes(*slot), request_limit })
+            }
             _ => None,
         }
     }
@@ -216,6 +254,7 @@ impl Order {
         match self {
             Order::Retire(_) | Order::Quick | Order::Ping | Order::Speak => 0,
             Order::Reopen { errorlog, accesslog } => usize::from(*errorlog) + usize::from(*accesslog),
+            Order::Fork { .. } => 1,
         }
     }
 }
@@ -234,6 +273,9 @@ impl Report {
                 format!("S{}", kept.join(",")).into_bytes()
             }
             Report::Leaving => b"V".to_vec(),
+            Report::Cast => b"C".to_vec(),
+            Report::Forked { slot, pid } => two(b"B", *slot, *pid),
+            Report::NotForked { slot, error } => two(b"N", *slot, *error),
         }
     }
 
@@ -247,9 +289,22 @@ impl Report {
                 Some(Report::Serving(numbers.map(|number| number.parse().ok()).collect::<Option<_>>()?))
             }
             [b'F', text @ ..] => Some(Report::Failed(String::from_utf8_lossy(text).into_owned())),
+            b"C" => Some(Report::Cast),
+            [b'B', rest @ ..] => both(rest).map(|(slot, pid)| Report::Forked { slot, pid }),
+            [b'N', rest @ ..] => both(rest).map(|(slot, error)| Report::NotForked { slot, error }),
             _ => None,
         }
     }
+}
+
+/// A name, a slot and a number.
+fn two(name: &[u8], slot: u32, number: i32) -> Vec<u8> {
+    [name, &slot.to_le_bytes(), &number.to_le_bytes()].concat()
+}
+
+fn both(bytes: &[u8]) -> Option<(u32, i32)> {
+    let (slot, number) = bytes.split_first_chunk()?;
+    Some((u32::from_le_bytes(*slot), i32::from_le_bytes(number.try_into().ok()?)))
 }
 
 #[cfg(test)]
@@ -295,7 +350,12 @@ mod tests {
         assert!(matches!(child.receive_order(), Ok(Received::Nothing)));
         let failed = ["no such file", ""].map(|text| Report::Failed(text.into()));
         let serving = [vec![], vec![3], vec![3, 1023]].map(Report::Serving);
-        let all = [Report::Look, Report::Leaving].into_iter().chain(failed).chain(serving);
+        let mold = [
+            Report::Cast,
+            Report::Forked { slot: 3, pid: 4711 },
+            Report::NotForked { slot: u32::MAX, error: libc::EAGAIN },
+        ];
+        let all = [Report::Look, Report::Leaving].into_iter().chain(failed).chain(serving).chain(mold);
         for report in all {
             assert_eq!(child.send_report(&report).unwrap(), Sent::Yes);
             assert_eq!(message(master.receive_report()).0, report);
@@ -330,6 +390,20 @@ mod tests {
             file.read_to_string(&mut found).unwrap();
             assert_eq!(found, text);
         }
+    }
+
+    #[test]
+    fn an_order_to_fork_brings_the_new_workers_end() {
+        let (master, mold) = pair().unwrap();
+        let (ours, workers) = pair().unwrap();
+        let fork = Order::Fork { slot: 7, request_limit: 1 << 40 };
+        assert_eq!(master.send_order(&fork, &[workers.as_fd()]).unwrap(), Sent::Yes);
+        drop(workers);
+        let (order, mut descriptors) = message(mold.receive_order());
+        assert_eq!(order, fork);
+        let workers = Pair::from(descriptors.remove(0));
+        assert_eq!(workers.send_report(&Report::Look).unwrap(), Sent::Yes);
+        assert_eq!(message(ours.receive_report()).0, Report::Look);
     }
 
     #[test]

@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use crate::sys::memory::{self, Mapping, Word};
 
+mod draft;
 mod lane;
 mod seat;
 mod slot;
 mod totals;
 
+pub use draft::Draft;
 pub use lane::{InFlight, Lane, LaneWriter, REQUEST_LINE, RequestLine};
 pub use seat::Seat;
 pub use slot::{COUNTERS, Readiness, Slot, SlotState};
@@ -110,6 +112,14 @@ impl Scoreboard {
         board.summons.read_only()?;
         let words = board.mapping.claim(board.range(index))?;
         Ok(Seat::new(board, index, words))
+    }
+
+    /// As [`Scoreboard::take_seat`]; whatever was handed out by the draft is the seat's from here on, at the same address.
+    pub fn take_drafted_seat(&self, index: usize, draft: &Draft) -> io::Result<Seat> {
+        let seat = self.take_seat(index)?;
+        draft.pages().show(&self.mapping, self.range(index).start)?;
+        seat.adopt(draft.names());
+        Ok(seat)
     }
 
     fn range(&self, index: usize) -> std::ops::Range<usize> {

@@ -34,7 +34,7 @@ pub fn run(sources: Sources, loaded: Loaded) -> ExitCode {
         title,
         program,
     };
-    ExitCode::from(master::run(config, |seating| worker::run(boot(seating))))
+    ExitCode::from(master::run(config, be))
 }
 
 /// Does not serve, for a reason that the user was told: tells it to the master that has started this process, if one has.
@@ -148,12 +148,20 @@ fn reload(sources: &Sources) -> Result<Settings, Vec<String>> {
     }
 }
 
+/// Is what the master has forked this process for.
+fn be(seating: Seating) -> i32 {
+    match seating.slot {
+        Some(_) => worker::run(boot(seating)),
+        None => worker::cast(boot(seating)),
+    }
+}
+
 /// What the master has given to a worker, in the worker's words.
 fn boot(seating: Seating) -> Boot {
     Boot {
         settings: seating.settings,
         generation: seating.generation,
-        slot: seating.slot,
+        slot: seating.slot.unwrap_or_default(),
         board: seating.board,
         ledger: seating.ledger,
         pair: seating.pair,

@@ -8,9 +8,19 @@ use std::process::Command;
 use support::{Server, Setup, source_tree, unirs};
 
 /// Each promise of the README, beginning as it does there, and a test that would fail if it were broken.
-const PROMISES: [(&str, &str, &str); 16] = [
+const PROMISES: [(&str, &str, &str); 18] = [
     ("A reload loses no request", "reload", "no_request_fails_over_reloads_under_load"),
     ("A reload that cannot work", "reload", "hup_keeps_the_old_workers_when_the_new_library_does_not_load"),
+    (
+        "The library may be overwritten",
+        "image",
+        "what_becomes_of_the_file_harms_nobody_and_hup_brings_what_is_there",
+    ),
+    (
+        "With `preload_app` the application",
+        "preload",
+        "the_application_starts_once_and_every_worker_is_told_that_it_was_forked",
+    ),
     ("New workers are ready", "reload", "a_request_under_way_is_answered_by_the_worker_that_began_it"),
     ("A stop answers everything", "stop", "term_under_load_answers_everything_that_was_accepted"),
     ("A worker that dies", "deaths", "a_killed_worker_is_replaced_and_the_others_are_not_disturbed"),

@@ -91,11 +91,43 @@ impl Running {
             let result = unsafe { start(host, &mut state, &mut error) };
             if result < code::OK {
                 let len = error.len;
-                return Err(StartError::Refused(error_text(&text, len, result)));
+                return Err(StartError::Refused(error_text(&text, len, "start", result)));
             }
         }
         let turn = (table.app.flags & flag::SERIAL != 0).then(Mutex::default);
         Ok(Running { table, state, turn })
+    }
+
+    /// Before this process forks a worker.
+    pub fn before_fork(&self) {
+        if let Some(before_fork) = self.table.app.before_fork {
+            // SAFETY: a function of the checked table, with the state that its `start` made.
+            unsafe { before_fork(self.state) };
+        }
+    }
+
+    /// After that fork, in the process that has forked.
+    pub fn after_fork_parent(&self) {
+        if let Some(after_fork_parent) = self.table.app.after_fork_parent {
+            // SAFETY: as above.
+            unsafe { after_fork_parent(self.state) };
+        }
+    }
+
+    /// After that fork, in the worker.
+    pub fn post_fork(&self, facts: &HostFacts) -> Result<(), StartError> {
+        let Some(post_fork) = self.table.app.post_fork else {
+            return Ok(());
+        };
+        let (worker, mut text) = (table::worker(facts), [0_u8; ERROR_TEXT]);
+        let mut error = error_place(&mut text);
+        // SAFETY: as above; `worker` and `error` live over the call.
+        let result = unsafe { post_fork(self.state, &worker, &mut error) };
+        if result < code::OK {
+            let len = error.len;
+            return Err(StartError::NotForked(error_text(&text, len, "post_fork", result)));
+        }
+        Ok(())
     }
 
     /// The application's name.
@@ -228,10 +260,10 @@ fn error_place(text: &mut [u8]) -> abi::Error {
 }
 
 /// What the application wrote there: one line or more, or our own words when it wrote none.
-fn error_text(text: &[u8], len: usize, code: i32) -> String {
+fn error_text(text: &[u8], len: usize, function: &str, code: i32) -> String {
     let said = String::from_utf8_lossy(&text[..len.min(text.len())]);
     match said.trim() {
-        "" => format!("its start returned {code} and did not say why"),
+        "" => format!("its {function} returned {code} and did not say why"),
         said => said.to_owned(),
     }
 }

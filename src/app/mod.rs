@@ -190,6 +190,9 @@ pub enum StartError {
     /// Its own words.
     #[error("the application refused to start: {0}")]
     Refused(String),
+    /// Its own words, in a worker that was forked after its start.
+    #[error("the application refused to go on in a forked worker: {0}")]
+    NotForked(String),
 }
 
 /// Why a thread cannot call an application.

@@ -50,7 +50,7 @@ pub(super) struct Child {
     pub outdated: Option<Outdated>,
 }
 
-/// What a child is for. (The mold and the status worker will stand here.)
+/// What a child is for. (The status worker will stand here.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Serves, from one slot of its generation's board.
@@ -58,6 +58,8 @@ pub(super) enum Role {
         /// Its place on the board.
         slot: usize,
     },
+    /// Has started its generation's application, and forks its workers.
+    Mold,
     /// The next master, which belongs to no generation of this one.
     Upgrade,
     /// Looks up the names of a stack, writes its record, and leaves.
@@ -244,6 +246,7 @@ impl Child {
     pub(super) fn slot(&self) -> Option<usize> {
         match self.role {
             Role::Worker { slot } => Some(slot),
+            Role::Mold => None,
             Role::Upgrade => None,
             Role::Symbolizer => None,
         }
@@ -295,8 +298,13 @@ impl Children {
         self.0.iter_mut()
     }
 
-    /// Those of one generation, oldest first.
+    /// The workers of one generation, oldest first.
     pub(super) fn of(&self, generation: u64) -> impl Iterator<Item = &Child> {
+        self.all_of(generation).filter(|child| child.slot().is_some())
+    }
+
+    /// Everybody of one generation, oldest first.
+    pub(super) fn all_of(&self, generation: u64) -> impl Iterator<Item = &Child> {
         self.0.iter().filter(move |child| child.generation == generation)
     }
 

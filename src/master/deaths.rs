@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use nix::unistd::Pid;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::sys::cgroup::OomCount;
 use crate::sys::process::{self, Change, Status};
@@ -84,16 +84,16 @@ impl Master {
         }
     }
 
-    fn bury(&mut self, status: &Status) {
+    pub(super) fn bury(&mut self, status: &Status) {
         // What it had said before it died may be the reason.
         self.read_reports(status.pid);
         self.hear_last_words(status.pid);
         let Some(child) = self.children.remove(status.pid) else {
-            debug!("reaped pid {}, an orphan that was no worker of ours", status.pid);
-            return;
+            return self.bury_unknown(status);
         };
         match child.role {
             Role::Worker { .. } => self.bury_worker(&child, status),
+            Role::Mold => self.bury_mold(&child, status),
             Role::Upgrade => self.bury_successor(&child, status.change),
             Role::Symbolizer => self.bury_symbolizer(child.pid, status.change),
         }
@@ -145,7 +145,7 @@ impl Master {
     }
 
     /// A worker that was never Ready ends a start, and takes back a reload.
-    fn draw_consequences(&mut self, child: &Child, change: Change) {
+    pub(super) fn draw_consequences(&mut self, child: &Child, change: Change) {
         let fate = self.generation(child.generation).map(|generation| generation.fate);
         if child.is_expected_to_go() || fate != Some(Fate::Arriving) {
             return;

@@ -12,6 +12,7 @@ use super::children::{Child, Children, Doom, Life, Parting};
 use super::image::Image;
 use super::limits::{Limits, Monotonic};
 use super::logs::Logs;
+use super::mold::Mold;
 use super::pidfile::Pidfile;
 use super::reconcile::{FreeSlot, Tally};
 use super::respawn::Respawn;
@@ -41,6 +42,8 @@ pub(super) struct Generation {
     pub peak: usize,
     /// Its workers that died although they had been Ready, while it arrived.
     pub losses: usize,
+    /// Its mold, if it preloads.
+    pub mold: Mold,
     /// For each slot, when the next worker may be spawned into it.
     pub respawns: Vec<Respawn>,
     /// What is to become of it.
@@ -94,7 +97,10 @@ impl Generation {
             is_held: false,
             free: Vec::new(),
         };
-        let mut taken = HashSet::new();
+        let births = &self.mold.births;
+        // They are on their way and have no number yet: nobody else takes their place.
+        tally.failing += births.len();
+        let mut taken: HashSet<usize> = births.iter().map(|birth| birth.slot).collect();
         for child in children.of(self.number) {
             taken.extend(child.slot());
             count(child, &mut tally);

@@ -3,8 +3,9 @@
 use nix::unistd::Pid;
 use tracing::debug;
 
-use super::children::{Doom, Life};
+use super::children::{Doom, Life, Parting};
 use super::limits::{Monotonic, NEVER, Verdict, after, judge};
+use super::mold::MoldStep;
 use super::reconcile::{Step, Tally, next_step};
 use super::seating::Seating;
 use super::{Master, Phase};
@@ -21,6 +22,13 @@ impl Master {
         let now = self.now();
         for generation in &mut self.generations {
             generation.note_peak(&self.children);
+        }
+        match self.mold_step(now) {
+            MoldStep::Cast(generation) => return self.spawn_mold(generation),
+            MoldStep::Retire(pid) => self.retire(pid, Parting::Quick),
+            MoldStep::Dismiss(pid) => self.condemn(pid, Doom::Dismissed),
+            MoldStep::Condemn(pid) => self.condemn(pid, Doom::BootTimeout),
+            MoldStep::RestUntil(_) => {}
         }
         match next_step(&self.tallies(now), now) {
             Step::Spawn { generation, slot } => return self.spawn_worker(generation, slot),
@@ -57,6 +65,10 @@ impl Master {
             | Step::Commit { .. }
             | Step::Dissolve { .. } => now,
         };
+        let mold = match self.mold_step(now) {
+            MoldStep::RestUntil(until) => until,
+            MoldStep::Cast(_) | MoldStep::Retire(_) | MoldStep::Dismiss(_) | MoldStep::Condemn(_) => now,
+        };
         let manager = if self.notifier.is_waiting() { after(now, MANAGER_PAUSE) } else { NEVER };
         let limits = self.earliest_limit(now);
         let queues = self.next_look(now).unwrap_or(NEVER);
@@ -64,13 +76,13 @@ impl Master {
         let outdated = self.next_outdated(now);
         let manager = manager.min(self.heartbeat.next()).min(self.end_of_delay());
         let upgrade = self.upgrade_deadline(now).min(self.handing_deadline(now));
-        Some(step.min(upgrade).min(manager).min(limits).min(queues).min(outdated).min(longest))
+        Some(step.min(mold).min(upgrade).min(manager).min(limits).min(queues).min(outdated).min(longest))
     }
 
     /// Until when every child is certainly within its limits.
     fn earliest_limit(&self, now: Monotonic) -> Monotonic {
         let until = self.generations.iter().flat_map(|generation| {
-            self.children.of(generation.number).map(move |child| {
+            self.children.all_of(generation.number).map(move |child| {
                 let facts = super::watch::facts(child, &generation.board, now);
                 match judge(&facts, &generation.limits(), &self.freezes) {
                     Verdict::FineUntil(until) => until,
@@ -85,7 +97,13 @@ impl Master {
         let is_held = self.is_holding(now);
         self.generations
             .iter()
-            .map(|generation| Tally { is_held, ..generation.tally(&self.children) })
+            .map(|generation| {
+                let mut tally = Tally { is_held, ..generation.tally(&self.children) };
+                if !self.can_spawn(generation) {
+                    tally.free.clear();
+                }
+                tally
+            })
             .collect()
     }
 
@@ -99,7 +117,7 @@ impl Master {
     fn forget_generations(&mut self) {
         let children = &self.children;
         self.generations.retain(|generation| {
-            let needed = !generation.is_leaving() || children.of(generation.number).next().is_some();
+            let needed = !generation.is_leaving() || children.all_of(generation.number).next().is_some();
             if !needed {
                 debug!("generation {} is gone", generation.number);
             }

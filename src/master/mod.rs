@@ -14,6 +14,7 @@ use crate::log::ErrorLog;
 use crate::scoreboard::Totals;
 use crate::settings::Settings;
 use crate::sys::clock;
+use crate::sys::process;
 use crate::sys::signal::SignalPipe;
 use crate::sys::title::Title;
 
@@ -31,6 +32,7 @@ mod listeners;
 mod logs;
 mod main_process;
 mod manage;
+mod mold;
 mod notify;
 mod obituary;
 mod orders;
@@ -110,6 +112,8 @@ pub(crate) struct Master {
     /// The number of the newest generation; a number is never used again.
     newest: u64,
     children: Children,
+    /// Exits of children that a mold may have forked and not named yet.
+    unnamed: Vec<process::Status>,
     signals: SignalPipe,
     pidfile: Option<Pidfile>,
     notifier: Notifier,

@@ -98,6 +98,13 @@ impl Master {
                 Ok(Received::Message(Report::Failed(words), _)) => child.last_words = Some(words),
                 Ok(Received::Message(Report::Serving(kept), _)) => self.successor_serves(pid, kept),
                 Ok(Received::Message(Report::Leaving, _)) => self.successor_leaves(pid),
+                Ok(Received::Message(Report::Cast, _)) => self.is_cast(pid),
+                Ok(Received::Message(Report::Forked { slot, pid: new }, _)) => {
+                    self.is_born(pid, slot as usize, Pid::from_raw(new));
+                }
+                Ok(Received::Message(Report::NotForked { slot, error }, _)) => {
+                    self.is_not_born(pid, slot as usize, error);
+                }
                 Ok(Received::Nothing) => return,
                 Ok(Received::Closed) => return self.lose_pair(pid),
                 Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {

@@ -17,6 +17,7 @@ use super::image::Image;
 use super::limits::Monotonic;
 use super::listeners;
 use super::logs::{self, Logs, LogsError};
+use super::mold::Mold;
 use super::pidfile::{Pidfile, PidfileError};
 use super::respawn::Respawn;
 use super::{Master, Phase};
@@ -92,6 +93,7 @@ impl Master {
             peak: 0,
             losses: 0,
             respawns: vec![Respawn::default(); board.slots()],
+            mold: Mold::default(),
             image: Image::for_settings(&settings),
             settings: Arc::new(settings),
             read_at,

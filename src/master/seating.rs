@@ -31,8 +31,8 @@ pub(crate) struct Seating {
     pub settings: Arc<Settings>,
     /// The generation's number.
     pub generation: u64,
-    /// The worker's slot on the board.
-    pub slot: usize,
+    /// The worker's slot on the board; a mold has none.
+    pub slot: Option<usize>,
     /// The generation's board, still writable as a whole: [`Scoreboard::take_seat`] comes next.
     pub board: Scoreboard,
     /// Where its last words go: [`Ledger::take_area`].

@@ -25,13 +25,18 @@ enum Forked {
 }
 
 impl Master {
-    /// Forks a worker into a slot. In the master it returns `None`, in the worker its belongings.
+    /// Forks a worker into a slot, or asks the generation's mold for it. In the master it returns `None`, in the worker its
+    /// belongings.
     pub(super) fn spawn_worker(&mut self, generation: u64, slot: usize) -> Option<Box<Seating>> {
         let request_limit = self.generation(generation).and_then(|generation| {
             generation.board.reset(slot);
             generation.ledger.clear(slot);
             recycling::draw_request_limit(&generation.settings)
         });
+        if self.generation(generation).is_some_and(|generation| generation.preloads()) {
+            self.order_birth(generation, slot, request_limit);
+            return None;
+        }
         match fork() {
             Ok(Forked::Master { pid, pair }) => {
                 info!("Booting worker with pid: {pid}");
@@ -45,7 +50,7 @@ impl Master {
             // Whatever happens, the child must not go on as a second master.
             Ok(Forked::Worker { pair, mask, master }) => {
                 let mut seating = self
-                    .seat(generation, slot, pair, mask, master)
+                    .seat(generation, Some(slot), pair, mask, master)
                     .unwrap_or_else(|| process::exit_now(i32::from(EXIT_BOOT)));
                 seating.request_limit = request_limit;
                 Some(seating)
@@ -57,11 +62,35 @@ impl Master {
         }
     }
 
-    /// In the child: takes from the master what the worker keeps.
+    /// Forks a generation's mold, as [`Master::spawn_worker`] does a worker.
+    pub(super) fn spawn_mold(&mut self, number: u64) -> Option<Box<Seating>> {
+        // Its workers are to be this process's children; so is whatever an application leaves behind from here on.
+        let adopted = process::adopt_orphans();
+        match adopted.and_then(|()| fork()) {
+            Ok(Forked::Master { pid, pair }) => {
+                info!("Booting mold with pid: {pid}");
+                if let Some(generation) = self.generation(number) {
+                    generation.mold.respawn.after_fork();
+                }
+                self.children.push(Child::newborn(pid, Role::Mold, number, Some(pair), self.now()));
+                None
+            }
+            Ok(Forked::Worker { pair, mask, master }) => {
+                let seating = self.seat(number, None, pair, mask, master);
+                Some(seating.unwrap_or_else(|| process::exit_now(i32::from(EXIT_BOOT))))
+            }
+            Err(error) => {
+                self.mold_fork_failed(number, &error);
+                None
+            }
+        }
+    }
+
+    /// In the child: takes from the master what the worker, or the mold, keeps.
     fn seat(
         &mut self,
         number: u64,
-        slot: usize,
+        slot: Option<usize>,
         pair: Pair,
         mask: Mask,
         master: Pid,
@@ -90,29 +119,52 @@ impl Master {
     }
 
     /// The system is out of processes, memory or descriptors: at the start that is the end, later it is tried again.
-    fn fork_failed(&mut self, number: u64, slot: usize, error: &io::Error) {
-        let cause = match error.kind() {
-            io::ErrorKind::WouldBlock => {
-                "the limit of processes is reached (see TasksMax, LimitNPROC, ulimit -u)".to_owned()
-            }
-            _ => cause(error),
-        };
-        let sentence = format!("cannot start a worker: {cause}");
+    pub(super) fn fork_failed(&mut self, number: u64, slot: usize, error: &io::Error) {
         let now = self.now();
         if let Some(generation) = self.generation(number) {
             let arrives = generation.fate == Fate::Arriving;
             let respawn = &mut generation.respawns[slot];
             let pause = respawn.after_failed_fork(now);
-            let is_lasting = respawn.failed_forks() >= FORKS_OF_A_RELOAD;
-            match self.phase {
-                Phase::Starting => self.fail_start(EXIT_BOOT, sentence),
-                Phase::Running if arrives && is_lasting => self.take_back(&sentence),
-                Phase::Running | Phase::Draining { .. } | Phase::Stopping { .. } => {
-                    error!("{sentence}; slot {slot} tries again in {pause:?}");
-                }
+            let is_lasting = arrives && respawn.failed_forks() >= FORKS_OF_A_RELOAD;
+            self.judge_failed_fork(is_lasting, &no_fork("a worker", error), || {
+                format!("slot {slot} tries again in {pause:?}")
+            });
+        }
+    }
+
+    /// The same for a mold.
+    fn mold_fork_failed(&mut self, number: u64, error: &io::Error) {
+        let now = self.now();
+        if let Some(generation) = self.generation(number) {
+            let arrives = generation.fate == Fate::Arriving;
+            let respawn = &mut generation.mold.respawn;
+            let pause = respawn.after_failed_fork(now);
+            let is_lasting = arrives && respawn.failed_forks() >= FORKS_OF_A_RELOAD;
+            self.judge_failed_fork(is_lasting, &no_fork("a mold", error), || {
+                format!("generation {number} tries again in {pause:?}")
+            });
+        }
+    }
+
+    fn judge_failed_fork(&mut self, is_lasting: bool, sentence: &str, next: impl FnOnce() -> String) {
+        match self.phase {
+            Phase::Starting => self.fail_start(EXIT_BOOT, sentence.to_owned()),
+            Phase::Running if is_lasting => self.take_back(sentence),
+            Phase::Running | Phase::Draining { .. } | Phase::Stopping { .. } => {
+                error!("{sentence}; {}", next())
             }
         }
     }
+}
+
+fn no_fork(whom: &str, error: &io::Error) -> String {
+    let cause = match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            "the limit of processes is reached (see TasksMax, LimitNPROC, ulimit -u)".to_owned()
+        }
+        _ => cause(error),
+    };
+    format!("cannot start {whom}: {cause}")
 }
 
 fn fork() -> io::Result<Forked> {

@@ -99,6 +99,7 @@ impl Master {
             generations: Vec::new(),
             newest: 0,
             children: Children::default(),
+            unnamed: Vec::new(),
             signals: SignalPipe::new(&signals::TAKEN).map_err(StartError::Signals)?,
             pidfile: None,
             notifier: Notifier::from_environment(),

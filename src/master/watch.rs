@@ -33,7 +33,8 @@ pub(super) fn facts<'a>(child: &'a Child, board: &Scoreboard, now: Monotonic) ->
         spawned: child.spawned,
         stopped_since: child.stopped_since,
         deaf_since: child.deaf_since,
-        last_turn: turn.max(child.ready_since.unwrap_or(0)),
+        // A process without a slot has no engine that could stand still.
+        last_turn: if slot.is_some() { turn.max(child.ready_since.unwrap_or(0)) } else { now },
         pinged: child.pinged,
         calls,
         is_absurd: is_forged || latest > after(now, SLACK) || slot.is_some_and(|slot| slot.state().is_none()),

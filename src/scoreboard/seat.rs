@@ -85,24 +85,14 @@ impl Seat {
     /// The application's counter of this name, made at the first call; any thread adds to it. `None`: the name is empty,
     /// longer than 56 bytes or has a NUL, or there are 16 others already.
     pub fn counter(&self, name: &str) -> Option<&'static AtomicU64> {
-        if name.is_empty() || name.len() > COUNTER_NAME || name.contains('\0') {
-            return None;
+        register(self.words, &self.counters, name)
+    }
+
+    /// Registers what a draft has registered, in the same order: its counters are this seat's memory.
+    pub(super) fn adopt(&self, names: Vec<String>) {
+        for name in names {
+            self.counter(&name);
         }
-        let mut names = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = names.iter().position(|known| known == name);
-        let index = known.unwrap_or(names.len());
-        if index >= COUNTERS {
-            return None;
-        }
-        let start = FIRST_COUNTER + index * COUNTER_WORDS;
-        let words = &self.words[start..start + COUNTER_WORDS];
-        if known.is_none() {
-            names.push(name.to_owned());
-            write_name(&words[1..], name);
-            // A reader that counts this one sees its name.
-            self.words[COUNTERS_USED].store(names.len() as u64, Ordering::Release);
-        }
-        Some(&words[0])
     }
 
     /// The lane of thread `index`, below the board's number of lanes, else it panics.
@@ -120,6 +110,32 @@ impl Seat {
     fn store(&self, word: usize, value: u64) {
         self.words[word].store(value, Ordering::Relaxed);
     }
+}
+
+/// Finds or makes the counter of that name among the words of a slot's header.
+pub(super) fn register(
+    words: &'static [AtomicU64],
+    names: &Mutex<Vec<String>>,
+    name: &str,
+) -> Option<&'static AtomicU64> {
+    if name.is_empty() || name.len() > COUNTER_NAME || name.contains('\0') {
+        return None;
+    }
+    let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = names.iter().position(|known| known == name);
+    let index = known.unwrap_or(names.len());
+    if index >= COUNTERS {
+        return None;
+    }
+    let start = FIRST_COUNTER + index * COUNTER_WORDS;
+    let counter = &words[start..start + COUNTER_WORDS];
+    if known.is_none() {
+        names.push(name.to_owned());
+        write_name(&counter[1..], name);
+        // A reader that counts this one sees its name.
+        words[COUNTERS_USED].store(names.len() as u64, Ordering::Release);
+    }
+    Some(&counter[0])
 }
 
 /// NUL-padded.

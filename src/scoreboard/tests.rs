@@ -320,3 +320,29 @@ fn a_summons_reaches_the_lane_that_it_is_for() {
     board.reset(1);
     assert_eq!(board.summoned(1, 2), 0);
 }
+
+#[test]
+fn counters_of_a_draft_become_those_of_the_seat_at_the_same_address() {
+    if !alone("scoreboard::tests::counters_of_a_draft_become_those_of_the_seat_at_the_same_address") {
+        return;
+    }
+    let board = Scoreboard::create(3, 2).unwrap();
+    let draft = Draft::create().unwrap();
+    let (visits, orders) = (draft.counter("visits").unwrap(), draft.counter("orders").unwrap());
+    visits.fetch_add(5, Ordering::Relaxed);
+    let status = forked(|| {
+        board.read_only().unwrap();
+        let seat = board.take_drafted_seat(1, &draft).unwrap();
+        assert_eq!(visits.load(Ordering::Relaxed), 0, "before the fork it counted for nobody");
+        visits.fetch_add(2, Ordering::Relaxed);
+        orders.fetch_add(3, Ordering::Relaxed);
+        assert_eq!(seat.counter("orders").unwrap().load(Ordering::Relaxed), 3);
+        seat.counter("later").unwrap().fetch_add(4, Ordering::Relaxed);
+        7
+    });
+    assert!(matches!(status, WaitStatus::Exited(_, 7)), "{status:?}");
+    let counters: Vec<(String, u64)> = board.slot(1).counters();
+    let expected = [("visits", 2), ("orders", 3), ("later", 4)];
+    assert_eq!(counters, expected.map(|(name, value)| (name.to_owned(), value)));
+    assert_eq!(visits.load(Ordering::Relaxed), 5, "the parent's own memory");
+}

@@ -92,7 +92,6 @@ pub const FOREIGN: &[Foreign] = &[
     valued("protocol", &["--protocol"], Later),
     valued("uwsgi_allow_ips", &["--uwsgi-allow-from"], Later),
     // Server mechanics.
-    switch("preload_app", &["--preload"], Later),
     switch("sendfile", &["--no-sendfile"], Unneeded("files always go by sendfile, which works everywhere")),
     switch(
         "reuse_port",

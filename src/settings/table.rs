@@ -384,6 +384,14 @@ rows! {
         /// server was started. In Gunicorn they begin here.
         chdir: Option<PathBuf> = Optional<FilePath> { flags: &["--chdir"], value: "DIR", example: "\"/srv/shop\"" }
 
+        /// Load and start the application once for each generation, in a process that then forks the workers.
+        ///
+        /// The workers share the memory that the application has filled at its start, and are there sooner. Its `start`
+        /// runs once, in that process (the mold), its `post_fork` in each worker: connections are made there, and
+        /// threads; an application that has started threads before is refused. Unlike in Gunicorn, HUP loads new code
+        /// (it makes a new mold), and the master itself loads none.
+        preload_app: bool = Switch { flags: &["--preload"], default: Some("false") }
+
         /// The largest library that is copied into memory before it is loaded, in bytes; 0: none is.
         ///
         /// The workers of a generation run that copy, so whoever overwrites, truncates or deletes the file harms

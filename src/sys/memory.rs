@@ -14,7 +14,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mprotect, munmap};
+use nix::sys::mman::{
+    MRemapFlags, MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, mremap, munmap,
+};
 use nix::unistd::{SysconfVar, ftruncate, sysconf};
 
 /// Bytes of one word.
@@ -209,6 +211,63 @@ impl Drop for Mapping {
         // SAFETY: it was mapped by `create` with this size, and nobody borrows from `self` any more.
         let unmapped = unsafe { munmap(self.start.cast(), self.len * WORD) };
         debug_assert_eq!(unmapped, Ok(()));
+    }
+}
+
+/// Private pages of zeroes that may later show a part of a shared mapping instead, at the same address. They are never
+/// given back: what is lent of them has no end.
+#[derive(Debug)]
+pub(crate) struct StandIn {
+    /// The first word; page-aligned.
+    start: NonNull<AtomicU64>,
+    /// How many words there are: whole pages.
+    len: usize,
+}
+
+// SAFETY: the pages belong to the process, not to a thread, and all access is through atomics.
+unsafe impl Send for StandIn {}
+// SAFETY: as above.
+unsafe impl Sync for StandIn {}
+
+impl StandIn {
+    /// Room for at least `words`.
+    pub(crate) fn create(words: usize) -> io::Result<StandIn> {
+        let bytes = words.checked_mul(WORD).and_then(|bytes| bytes.checked_next_multiple_of(page_size()));
+        let bytes = bytes.and_then(NonZeroUsize::new).ok_or(Errno::EINVAL)?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: no address is asked for, so no memory that is in use is replaced.
+        let start = unsafe { mmap_anonymous(None, bytes, access, MapFlags::MAP_PRIVATE) }?;
+        Ok(StandIn { start: start.cast(), len: bytes.get() / WORD })
+    }
+
+    /// All words.
+    pub(crate) fn words(&self) -> &'static [AtomicU64] {
+        // SAFETY: `len` words from `start` on are mapped for good, first by `create` and then by `show`; both kinds of pages
+        // are initialised, and are written by atomics only.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+
+    /// From here on the words are those of `mapping` from word `first` on, which has to be the first of a page; this process
+    /// has to have claimed them all. What was there is gone.
+    pub(crate) fn show(&self, mapping: &Mapping, first: usize) -> io::Result<()> {
+        let range = first..first.saturating_add(self.len);
+        match &*mapping.access() {
+            Access::Part(part) if part.start <= range.start && range.end <= part.end => {}
+            Access::Part(_) | Access::All | Access::Nothing => return Err(Errno::EACCES.into()),
+        }
+        let source = NonNull::from(mapping.pages(&range)?).cast();
+        // SAFETY: an old size of 0 makes a second view of shared pages and leaves the first; the place that it takes is this
+        // value's own, of the same size, and stays readable and writable throughout.
+        unsafe {
+            mremap(
+                source,
+                0,
+                self.len * WORD,
+                MRemapFlags::MREMAP_MAYMOVE | MRemapFlags::MREMAP_FIXED,
+                Some(self.start.cast()),
+            )
+        }?;
+        Ok(())
     }
 }
 

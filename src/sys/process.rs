@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -25,6 +26,55 @@ pub(crate) fn fork() -> io::Result<Fork> {
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Child => Ok(Fork::Child),
         ForkResult::Parent { child } => Ok(Fork::Parent(child)),
+    }
+}
+
+/// Which side of a [`fork_beyond`] this is.
+#[derive(Debug)]
+pub(crate) enum Offspring {
+    /// The new process. Its parent is still `middle`, or already who adopts orphans.
+    Born {
+        /// The process between the two, which is about to end.
+        middle: Pid,
+    },
+    /// The old one, with the new one's pid. It is not the parent: that has ended by now.
+    Parent(Pid),
+}
+
+/// Forks a process that is no child of this one, but of the nearest ancestor that has said [`adopt_orphans`]. The process
+/// must have one thread, as for [`fork`].
+///
+/// # Errors
+/// `Interrupted` when the process between the two was killed: then nobody knows whether there is a new one.
+pub(crate) fn fork_beyond() -> io::Result<Offspring> {
+    let (hear, say) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+    match fork()? {
+        Fork::Parent(middle) => {
+            drop(say);
+            let mut said = [0; 8];
+            let heard = File::from(hear).read_exact(&mut said);
+            wait_for(middle)?;
+            heard.map_err(|_| io::Error::from_raw_os_error(libc::EINTR))?;
+            let ([pid, error], _) = said.as_chunks::<4>() else {
+                return Err(io::Error::from_raw_os_error(libc::EINTR)); // eight bytes are two numbers
+            };
+            match i32::from_ne_bytes(*error) {
+                0 => Ok(Offspring::Parent(Pid::from_raw(i32::from_ne_bytes(*pid)))),
+                error => Err(io::Error::from_raw_os_error(error)),
+            }
+        }
+        Fork::Child => {
+            drop(hear);
+            let middle = Pid::this();
+            let (pid, error) = match fork() {
+                Ok(Fork::Child) => return Ok(Offspring::Born { middle }),
+                Ok(Fork::Parent(pid)) => (pid.as_raw(), 0),
+                Err(error) => (0, error.raw_os_error().unwrap_or(libc::EINTR)),
+            };
+            // A parent that is gone does not want to know.
+            let _gone = File::from(say).write_all(&[pid.to_ne_bytes(), error.to_ne_bytes()].concat());
+            exit_now(0)
+        }
     }
 }
 
@@ -146,6 +196,24 @@ pub(crate) fn set_death_signal(signal: Option<i32>) -> io::Result<()> {
     set_process_mark(libc::PR_SET_PDEATHSIG, signal.unwrap_or(0))
 }
 
+/// From here on whatever this process's descendants leave behind becomes its child, to be reaped. Children do not inherit
+/// that.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    set_process_mark(libc::PR_SET_CHILD_SUBREAPER, 1)
+}
+
+/// True when `pid` is a child of this process, alive or dead and not yet reaped.
+pub(crate) fn is_child(pid: Pid) -> bool {
+    if pid.as_raw() <= 0 {
+        return false;
+    }
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: all zeroes are a siginfo, and the call fills it without taking anything.
+    let mut seen: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `seen` is a live local.
+    unsafe { libc::waitid(libc::P_PID, pid.as_raw().cast_unsigned(), &raw mut seen, flags) == 0 }
+}
+
 fn set_process_mark(mark: i32, value: i32) -> io::Result<()> {
     let value = libc::c_ulong::try_from(value).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     // SAFETY: the marks used here take one integer; the unused arguments are zero, as prctl(2) asks.
@@ -212,6 +280,18 @@ mod tests {
         let foreign = kill_thread(Pid::parent(), own, 0).unwrap_err();
         assert_eq!(foreign.raw_os_error(), Some(libc::ESRCH));
         assert!(kill_thread(Pid::from_raw(-1), own, 0).is_err());
+    }
+
+    #[test]
+    fn only_children_are_children() {
+        for pid in [-1, 0, 1, Pid::this().as_raw()] {
+            assert!(!is_child(Pid::from_raw(pid)), "{pid}");
+        }
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed());
+        assert!(is_child(pid));
+        child.wait().unwrap();
+        assert!(!is_child(pid));
     }
 
     #[test]

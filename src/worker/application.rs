@@ -1,16 +1,18 @@
 //! How a worker comes to its application: found, loaded, started, and what it can ask of its worker at any time. Not its
 //! calls (`hand`).
 
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use nix::unistd::Pid;
 use tracing::{debug, info, warn};
 
 use super::boot::{Boot, become_the_user, set_environment};
+use super::mold;
 use crate::app::{Application, HostFacts, Level, LoadError, Provenance, Running, Services, Source};
 use crate::log;
-use crate::scoreboard::Seat;
+use crate::scoreboard::{Draft, Scoreboard, Seat};
 use crate::settings::{AppSource, Settings};
 use crate::sys::identity;
 use crate::sys::image::Image;
@@ -27,7 +29,7 @@ pub(super) fn start(boot: &Boot, seat: &'static Seat) -> Result<Running, String>
 }
 
 /// Loads it, by way of the image where there is one, and says once for each generation what was loaded.
-fn load(settings: &Settings, image: Option<Arc<Image>>) -> Result<Application, LoadError> {
+pub(super) fn load(settings: &Settings, image: Option<Arc<Image>>) -> Result<Application, LoadError> {
     let (source, config) = (source(&settings.app.source), settings.app.config.clone());
     let app = match image {
         Some(image) => {
@@ -61,8 +63,16 @@ pub(crate) fn try_application(settings: &Settings) -> Result<(), String> {
     let image = Image::create(c"application").ok().filter(|_| settings.image_limit > 0).map(Arc::new);
     let app = load(settings, image).map_err(|error| error.to_string())?;
     let running = app.start(facts(settings, 0, 1), &NoServices).map_err(|error| error.to_string())?;
+    if settings.preload_app {
+        mold::check_threads()?;
+    }
     running.stop();
     Ok(())
+}
+
+/// Who runs `start` when that is no worker: the numbers of the generation, and no slot.
+pub(super) fn mold_facts(settings: &Settings, generation: u64) -> HostFacts {
+    HostFacts { slot: u32::MAX, ..facts(settings, 0, generation) }
 }
 
 pub(super) fn facts(settings: &Settings, slot: usize, generation: u64) -> HostFacts {
@@ -94,6 +104,41 @@ impl Services for AppServices {
 
     fn counter(&self, name: &str) -> Option<&'static AtomicU64> {
         self.seat.counter(name)
+    }
+}
+
+/// The same in a mold, and in the workers that are forked from it.
+pub(super) struct ForkedServices {
+    /// What stands in for the seat's counters as long as there is none.
+    counters: Draft,
+    /// In a worker.
+    seat: OnceLock<&'static Seat>,
+}
+
+impl ForkedServices {
+    /// For a mold.
+    pub(super) fn new() -> io::Result<&'static ForkedServices> {
+        let services = ForkedServices { counters: Draft::create()?, seat: OnceLock::new() };
+        Ok(Box::leak(Box::new(services)))
+    }
+
+    /// In a worker: the counters that the application knows are those of the seat from here on.
+    pub(super) fn take_seat(&self, board: &Scoreboard, slot: usize) -> io::Result<&'static Seat> {
+        let seat = board.take_drafted_seat(slot, &self.counters)?;
+        Ok(self.seat.get_or_init(|| Box::leak(Box::new(seat))))
+    }
+}
+
+impl Services for ForkedServices {
+    fn log(&self, level: Level, target: &str, text: &str) {
+        write_line(level, target, text);
+    }
+
+    fn counter(&self, name: &str) -> Option<&'static AtomicU64> {
+        match self.seat.get() {
+            Some(seat) => seat.counter(name),
+            None => self.counters.counter(name),
+        }
     }
 }
 

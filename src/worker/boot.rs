@@ -54,7 +54,7 @@ pub(crate) struct Boot {
     pub settings: Arc<Settings>,
     /// Its generation's number.
     pub generation: u64,
-    /// Its slot on the board.
+    /// Its slot on the board; a mold has none, and it is of no meaning there.
     pub slot: usize,
     /// Its generation's board.
     pub board: Scoreboard,
@@ -83,17 +83,17 @@ pub(crate) struct Boot {
 }
 
 /// Why a worker does not come up: its exit code, and a sentence.
-struct Failure {
+pub(super) struct Failure {
     code: u8,
     sentence: String,
 }
 
 impl Failure {
-    fn boot(what: &str, error: impl Display) -> Failure {
+    pub(super) fn boot(what: &str, error: impl Display) -> Failure {
         Failure { code: EXIT_BOOT, sentence: format!("cannot {what}: {error}") }
     }
 
-    fn application(error: impl Display) -> Failure {
+    pub(super) fn application(error: impl Display) -> Failure {
         Failure { code: EXIT_APPLICATION, sentence: error.to_string() }
     }
 }
@@ -112,7 +112,7 @@ fn live(mut boot: Boot) -> u8 {
     }
 }
 
-fn fail(pair: &Pair, failure: &Failure) -> u8 {
+pub(super) fn fail(pair: &Pair, failure: &Failure) -> u8 {
     // The master says it, with what follows from it. One that does not read has the exit code.
     match pair.send_report(&Report::Failed(failure.sentence.clone())) {
         Ok(Sent::Yes) => debug!("{}", failure.sentence),
@@ -128,13 +128,18 @@ fn prepare(boot: &mut Boot) -> Result<(&'static Seat, Running), Failure> {
     let _last_words =
         boot.ledger.take_area(boot.slot).map_err(|error| Failure::boot("map the ledger", error))?;
     debug!("boot: map the board");
-    become_the_user(&boot.settings).map_err(|error| Failure::boot("change the identity", error))?;
-    enter_directory(boot).map_err(|error| Failure::boot("enter the directory", error))?;
-    set_environment(&boot.settings);
-    follow_master(boot.master).map_err(|error| Failure::boot("watch the master", error))?;
+    become_one_of_ours(boot)?;
     set_title(boot);
     let app = application::start(boot, seat).map_err(Failure::application)?;
     Ok((seat, app))
+}
+
+/// What whoever loads the application does before: it has no right that the application is not to have.
+pub(super) fn become_one_of_ours(boot: &Boot) -> Result<(), Failure> {
+    become_the_user(&boot.settings).map_err(|error| Failure::boot("change the identity", error))?;
+    enter_directory(boot).map_err(|error| Failure::boot("enter the directory", error))?;
+    set_environment(&boot.settings);
+    follow_master(boot.master).map_err(|error| Failure::boot("watch the master", error))
 }
 
 pub(super) fn become_the_user(settings: &Settings) -> io::Result<()> {
@@ -176,7 +181,7 @@ pub(super) fn set_environment(settings: &Settings) {
 }
 
 /// From here on this process does not outlive its master by accident.
-fn follow_master(master: Pid) -> io::Result<()> {
+pub(super) fn follow_master(master: Pid) -> io::Result<()> {
     identity::set_dumpable()?;
     debug!("boot: be dumpable");
     orphan::follow_parent()?;
@@ -187,14 +192,15 @@ fn follow_master(master: Pid) -> io::Result<()> {
     Ok(())
 }
 
-fn set_title(boot: &Boot) {
+pub(super) fn set_title(boot: &Boot) {
     let name = boot.settings.proc_name.as_deref().unwrap_or(&boot.settings.app.name);
     if let Some(title) = &boot.title {
         title.set(&format!("unirs: worker [{name}]"));
     }
 }
 
-fn begin(boot: Boot, seat: &'static Seat, app: Running) -> u8 {
+/// From the application's start to the end of the worker.
+pub(super) fn begin(boot: Boot, seat: &'static Seat, app: Running) -> u8 {
     let (settings, mask) = (boot.settings.clone(), boot.mask);
     let engine: &'static Engine = match make_engine(boot, seat, app) {
         Ok(engine) => Box::leak(Box::new(engine)),

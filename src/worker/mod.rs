@@ -16,6 +16,7 @@ mod exchange;
 mod hand;
 mod harvest;
 mod incoming;
+mod mold;
 mod orders;
 mod outgoing;
 mod record;
@@ -27,3 +28,4 @@ mod wire;
 
 pub(crate) use application::try_application;
 pub(crate) use boot::{Boot, run};
+pub(crate) use mold::cast;

@@ -9,6 +9,7 @@ use tracing::{debug, error, info};
 use super::course::Heading;
 use super::engine::Engine;
 use crate::app::Hook;
+use crate::log::{AccessLog, ErrorLog};
 use crate::pair::{Farewell, Order, Received, Report};
 use crate::scoreboard::SlotState;
 use crate::sys::{clock, orphan, socket};
@@ -30,8 +31,10 @@ impl Engine {
                 Ok(Received::Message(Order::Quick, _)) => self.head_for(Heading::Quick),
                 // A worker has nobody to speak to but its master.
                 Ok(Received::Message(Order::Ping | Order::Speak, _)) => {}
+                Ok(Received::Message(Order::Fork { .. }, _)) => debug!("a worker does not fork"),
                 Ok(Received::Message(Order::Reopen { errorlog, accesslog }, files)) => {
-                    self.reopen_logs(errorlog, accesslog, files);
+                    let access_log = self.access_log.as_deref();
+                    adopt_logs(&self.error_log, access_log, errorlog, accesslog, files);
                 }
                 Ok(Received::Nothing) => return,
                 Ok(Received::Closed) => return self.become_orphan(),
@@ -128,26 +131,33 @@ impl Engine {
         }
     }
 
-    fn reopen_logs(&self, errorlog: bool, accesslog: bool, files: Vec<OwnedFd>) {
-        let mut files = files.into_iter();
-        let adopted = [
-            errorlog.then(|| files.next()).flatten().map(|file| self.error_log.sink().adopt(file)),
-            accesslog
-                .then(|| files.next())
-                .flatten()
-                .and_then(|file| self.access_log.as_ref().map(|log| log.sink().adopt(file))),
-        ];
-        for result in adopted.into_iter().flatten() {
-            if let Err(error) = result {
-                error!("cannot go on with a log file that the master has opened: {error}");
-            }
-        }
-    }
-
     /// The operator told this worker alone; only the master has the right to the directory.
     fn ask_for_logs(&self) {
         if let Err(error) = self.pair.send_report(&Report::WantsLogs) {
             error!("cannot ask the master for new log files: {error}");
+        }
+    }
+}
+
+/// Goes on with the log files that the master has opened: the error log's first, each only if it came.
+pub(super) fn adopt_logs(
+    error_log: &ErrorLog,
+    access_log: Option<&AccessLog>,
+    errorlog: bool,
+    accesslog: bool,
+    files: Vec<OwnedFd>,
+) {
+    let mut files = files.into_iter();
+    let adopted = [
+        errorlog.then(|| files.next()).flatten().map(|file| error_log.sink().adopt(file)),
+        accesslog
+            .then(|| files.next())
+            .flatten()
+            .and_then(|file| access_log.map(|log| log.sink().adopt(file))),
+    ];
+    for result in adopted.into_iter().flatten() {
+        if let Err(error) = result {
+            error!("cannot go on with a log file that the master has opened: {error}");
         }
     }
 }

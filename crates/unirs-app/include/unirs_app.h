@@ -186,7 +186,7 @@ typedef struct unirs_error {
 typedef struct unirs_worker {
     /** sizeof(unirs_worker) of whoever made it. */
     uint32_t size;
-    /** Its slot: below the number of workers, but for reloads. */
+    /** Its slot: below the number of workers, but for reloads. UINT32_MAX in a process that is no worker: see post_fork. */
     uint32_t slot;
     /** The number of its generation; 1 is the first. */
     uint64_t generation;

@@ -175,7 +175,7 @@ pub struct Error {
 pub struct Worker {
     /// `size_of::<Worker>()` of whoever made it.
     pub size: u32,
-    /// Its slot: below the number of workers, but for reloads.
+    /// Its slot: below the number of workers, but for reloads; `u32::MAX` in a process that is no worker.
     pub slot: u32,
     /// The number of its generation; 1 is the first.
     pub generation: u64,

@@ -108,7 +108,8 @@ impl Counter {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Worker {
-    /// Its slot: below the number of workers, but for reloads.
+    /// Its slot: below the number of workers, but for reloads. `u32::MAX` in the process that runs `start` with
+    /// `preload_app`: that is no worker yet, and [`App::post_fork`](crate::App::post_fork) is told which one it becomes.
     pub slot: u32,
     /// The number of its generation: 1 at the start, one more with each reload.
     pub generation: u64,

@@ -24,15 +24,7 @@ pub(super) fn host(
     name: &str,
 ) -> &'static abi::Host {
     fence::settle(services, name);
-    let worker = Box::leak(Box::new(abi::Worker {
-        size: size_of::<abi::Worker>() as u32,
-        slot: facts.slot,
-        generation: facts.generation,
-        threads: facts.threads,
-        workers: facts.workers,
-        pid: facts.pid,
-        reserved: 0,
-    }));
+    let worker = Box::leak(Box::new(worker(facts)));
     Box::leak(Box::new(abi::Host {
         size: size_of::<abi::Host>() as u32,
         abi: abi::ABI_VERSION,
@@ -57,6 +49,19 @@ pub(super) fn host(
         extend: Some(extend),
         reserved: [ptr::null(); 8],
     }))
+}
+
+/// Who the worker is, in the interface's form.
+pub(super) fn worker(facts: &HostFacts) -> abi::Worker {
+    abi::Worker {
+        size: size_of::<abi::Worker>() as u32,
+        slot: facts.slot,
+        generation: facts.generation,
+        threads: facts.threads,
+        workers: facts.workers,
+        pid: facts.pid,
+        reserved: 0,
+    }
 }
 
 unsafe extern "C" fn log(level: u32, target: *const u8, target_len: usize, text: *const u8, text_len: usize) {
