@@ -303,6 +303,13 @@ fn the_service_manager_hears_who_the_main_process_is() {
     server.notify().wait_for(&format!("MAINPID={new}"));
     retire_old(&mut server, new, Signal::SIGTERM);
     assert!(!server.notify().has("STOPPING=1"), "the service does not stop");
+    // The manager looks anew whose child it is only when the pid changes: a child of a moment is named in between.
+    wait_until("a herald names the promoted master", || {
+        let lines = server.notify().lines();
+        let named: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("MAINPID=")).collect();
+        let [.., herald, last] = named[..] else { return None };
+        (herald != last && last == new.to_string()).then_some(())
+    });
     stop(&server);
     server.notify().wait_for("STOPPING=1");
 }

@@ -26,6 +26,7 @@ mod freeze;
 mod generation;
 mod handover;
 mod heartbeat;
+mod herald;
 mod image;
 mod limits;
 mod listeners;

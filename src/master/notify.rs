@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -108,6 +108,20 @@ impl Notifier {
         }
         self.waiting.push_back(message.into());
         self.flush();
+    }
+
+    /// Sends `message` if that can be done now, after all that waits.
+    pub(super) fn says_now(&mut self, message: &str) -> bool {
+        self.flush();
+        let is_free = self.waiting.is_empty() && !self.is_muted;
+        self.to
+            .iter()
+            .any(|(socket, address)| is_free && socket.send_to_addr(message.as_bytes(), address).is_ok())
+    }
+
+    /// Its own descriptors.
+    pub(super) fn descriptors(&self) -> Vec<RawFd> {
+        self.to.iter().map(|(socket, _)| socket.as_raw_fd()).collect()
     }
 
     /// Sends what waits, as far as the manager takes it.

@@ -70,6 +70,7 @@ impl Master {
         self.move_outcome(former);
         self.forget_handing();
         self.speak();
+        self.affirm_main_process();
         self.show_title();
     }
 }

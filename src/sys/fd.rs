@@ -69,6 +69,15 @@ pub(crate) fn unlisted(listed: &[RawFd]) -> Vec<RawFd> {
     open
 }
 
+/// Closes every descriptor above standard error but `kept`, whoever owns it: for a forked child that drops nothing and
+/// ends with [`exit_now`](super::process::exit_now).
+pub(crate) fn close_all_but(kept: &[RawFd]) {
+    for raw in unlisted(kept) {
+        // SAFETY: close(2) takes any number; the owners, copies of the parent's, are never used or dropped in this process.
+        unsafe { libc::close(raw) };
+    }
+}
+
 /// Whether a new program inherits it: not, when `cloexec`.
 pub(crate) fn set_cloexec(descriptor: impl AsFd, cloexec: bool) -> io::Result<()> {
     let flags = if cloexec { FdFlag::FD_CLOEXEC } else { FdFlag::empty() };
