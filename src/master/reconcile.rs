@@ -198,8 +198,8 @@ impl Whole {
         let missing = target.saturating_sub(own.live());
         // In the place of those who stand in nobody has to be in a hurry: as in a roll, there has to be room.
         let is_due = missing > self.standing_in || !self.is_rolling() && self.live < self.most;
-        if missing > 0 {
-            return if is_due { fill(own, missing, now) } else { Step::RestUntil(NEVER) };
+        if missing > 0 && is_due {
+            return fill(own, missing, now);
         }
         self.surplus(own, target).unwrap_or_else(|| self.renew(own, now))
     }
@@ -277,5 +277,7 @@ fn fill(generation: &Tally, missing: usize, now: Monotonic) -> Step {
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;
