@@ -40,12 +40,14 @@ pub(crate) struct Case {
     pub frames: Vec<u64>,
     /// `/proc/self/maps` of its process.
     pub maps: Vec<u8>,
+    /// The file name of the application's library: what is below its last frame is the server, and of no interest.
+    pub application: Option<String>,
 }
 
 /// The record without any name: modules and offsets, which a debugger or `addr2line` understands. Reads no file.
 pub(crate) fn bare(case: &Case) -> String {
     let maps = Maps::parse(&case.maps);
-    text::record(&case.headline, &case.frames, &maps, &[])
+    text::record(case, &maps, &[])
 }
 
 /// What a symbolizer has to do, and with what.
@@ -88,10 +90,9 @@ pub(crate) fn run(errand: Errand) -> io::Result<String> {
     process::set_death_signal(Some(libc::SIGKILL))?;
     process::yield_to_others();
     setrlimit(Resource::RLIMIT_AS, MOST_MEMORY, MOST_MEMORY)?;
-    let Case { headline, frames, maps } = errand.case;
-    let maps = Maps::parse(&maps);
-    let functions = look_up(&frames, &maps, trusted);
-    Ok(text::record(&headline, &frames, &maps, &functions))
+    let maps = Maps::parse(&errand.case.maps);
+    let functions = look_up(&errand.case.frames, &maps, trusted);
+    Ok(text::record(&errand.case, &maps, &functions))
 }
 
 /// For each frame its functions, innermost first: more than one where calls were inlined, none where nothing is known.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use tracing::{error, warn};
 
+use crate::last_words::LastWords;
 use crate::log::cause;
 use crate::settings::{AppSource, Settings};
 use crate::symbolizer::{self, Case, Errand, Identity};
@@ -70,7 +71,7 @@ impl Master {
             .into_iter()
             .map(|words| {
                 let headline = headline(pid, &words, doom);
-                errand(generation, Case { headline, frames: words.frames, maps: words.maps })
+                errand(generation, headline, words)
             })
             .collect();
         for errand in errands {
@@ -168,13 +169,17 @@ fn doom(child: &Child) -> Option<Doom> {
     }
 }
 
-fn errand(generation: &Generation, case: Case) -> Errand {
+fn errand(generation: &Generation, headline: String, words: LastWords) -> Errand {
     let settings = &generation.settings;
-    let image = generation.image.file();
-    let library = match (&image, &settings.app.source) {
-        (None, AppSource::Library(path)) => Some(path.clone()),
-        (Some(_), _) | (None, AppSource::Builtin(_)) => None,
+    let library = match &settings.app.source {
+        AppSource::Library(path) => Some(path.clone()),
+        AppSource::Builtin(_) => None,
     };
+    let application =
+        library.as_ref().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    let case = Case { headline, frames: words.frames, maps: words.maps, application };
+    let image = generation.image.file();
+    let library = if image.is_none() { library } else { None };
     Errand { case, image, library, identity: identity(settings) }
 }
 
