@@ -17,6 +17,7 @@ use super::harvest::Token;
 use super::rules::nanoseconds;
 use super::table::NEVER;
 use crate::listener::{Listener, Peer};
+use crate::log::cause;
 use crate::scoreboard::{Seat, SlotState};
 use crate::sys::epoll::{self, Epoll};
 use crate::sys::orphan;
@@ -168,9 +169,8 @@ impl Doors {
             _ if !is_exhausted => Accepted::Nothing,
             _ => {
                 if now.saturating_sub(self.last_exhausted.swap(now, Relaxed)) > QUIET_SPELL {
-                    error!(
-                        "cannot accept connections: {error}; trying again every 100 ms (see LimitNOFILE, ulimit -n)"
-                    );
+                    let (cause, hint) = (cause(error), remedy(error));
+                    error!("cannot accept connections: {cause}; trying again every 100 ms (see {hint})");
                 }
                 Accepted::Exhausted
             }
@@ -256,6 +256,15 @@ impl Doors {
     }
 }
 
+/// Where to look when connections cannot be accepted.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => "LimitNOFILE, ulimit -n",
+        Some(libc::ENFILE) => "the sysctl fs.file-max",
+        _ => "the memory of the machine, and of its sockets: net.ipv4.tcp_mem",
+    }
+}
+
 /// What came of an accept.
 #[derive(Debug)]
 pub(super) enum Accepted {
@@ -280,4 +289,52 @@ pub(super) fn others_have_fewer(seat: &Seat, slots: usize, mine: u64, now: u64) 
             && slot.state() == Some(SlotState::Ready)
             && (slot.polling() || now.saturating_sub(slot.last_turn()) < FREE_SINCE)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// What is made of an error of the kernel.
+    fn judge(doors: &Doors, errno: i32, now: u64) -> Accepted {
+        doors.judge(&io::Error::from_raw_os_error(errno), now)
+    }
+
+    #[test]
+    fn whatever_runs_out_the_doors_are_left_alone_for_a_while_and_looked_at_again() {
+        let epoll = Epoll::new().expect("an epoll");
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+            let doors = Doors::new(Vec::new(), 0);
+            assert!(matches!(judge(&doors, errno, SECOND), Accepted::Exhausted), "{errno}");
+            doors.rest(&epoll, SECOND);
+            assert_eq!(doors.next_look(), SECOND + OUT_OF_DESCRIPTORS, "{errno}");
+            doors.look_again(&epoll, SECOND + OUT_OF_DESCRIPTORS - 1, true);
+            assert_ne!(doors.next_look(), NEVER, "{errno}: not yet");
+            doors.look_again(&epoll, SECOND + OUT_OF_DESCRIPTORS, true);
+            assert_eq!(doors.next_look(), NEVER, "{errno}: they are watched again");
+        }
+    }
+
+    #[test]
+    fn an_exhaustion_is_one_as_long_as_it_comes_again_within_ten_seconds() {
+        let doors = Doors::new(Vec::new(), 0);
+        let is_new = |now: u64| {
+            let before = doors.last_exhausted.load(Relaxed);
+            judge(&doors, libc::ENFILE, now);
+            now.saturating_sub(before) > QUIET_SPELL
+        };
+        assert!(is_new(60 * SECOND));
+        assert!(!is_new(61 * SECOND) && !is_new(70 * SECOND) && !is_new(79 * SECOND));
+        assert!(is_new(90 * SECOND));
+    }
+
+    #[test]
+    fn a_client_that_gave_up_is_no_exhaustion() {
+        for errno in [libc::ECONNABORTED, libc::EPERM, libc::EPROTO, libc::EAGAIN] {
+            let accepted = judge(&Doors::new(Vec::new(), 0), errno, SECOND);
+            assert!(matches!(accepted, Accepted::Nothing), "{errno}");
+        }
+    }
 }
