@@ -9,6 +9,9 @@ use crate::sys::socket::{self, packet};
 /// The longest text of a report, in bytes; a longer one is cut.
 pub(crate) const MAX_TEXT: usize = 4096;
 
+/// How [`Report::Look`] is sent.
+const LOOK: &[u8] = b"L";
+
 /// One end. It is closed when dropped, which the other end sees.
 #[derive(Debug)]
 pub(crate) struct Pair {
@@ -134,6 +137,12 @@ impl Pair {
     /// Sends a report.
     pub(crate) fn send_report(&self, report: &Report) -> io::Result<Sent> {
         self.send(&report.encode(), &[])
+    }
+
+    /// Sends [`Report::Look`], if there is room. Async-signal-safe: send.
+    pub(crate) fn nudge(&self) {
+        // A master that has not read the others will look anyway.
+        let _ = socket::send(&self.socket, LOOK, false);
     }
 
     /// Receives one order.
@@ -262,7 +271,7 @@ impl Order {
 impl Report {
     fn encode(&self) -> Vec<u8> {
         match self {
-            Report::Look => b"L".to_vec(),
+            Report::Look => LOOK.to_vec(),
             Report::WantsLogs => b"U".to_vec(),
             Report::Failed(text) => {
                 let text = &text[..text.floor_char_boundary(MAX_TEXT)];
@@ -281,7 +290,7 @@ impl Report {
 
     fn decode(bytes: &[u8]) -> Option<Report> {
         match bytes {
-            b"L" => Some(Report::Look),
+            LOOK => Some(Report::Look),
             b"U" => Some(Report::WantsLogs),
             b"V" => Some(Report::Leaving),
             [b'S', kept @ ..] => {

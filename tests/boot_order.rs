@@ -6,7 +6,7 @@ use support::Setup;
 /// Each step that a worker says at debug level as `boot: STEP`, in the order that makes each safe: nothing of the
 /// master's is held when privileges go, nothing is privileged when the application loads, nothing is served before
 /// it is ready.
-const STEPS: [&str; 16] = [
+const STEPS: [&str; 17] = [
     "reset handlers",
     "close descriptors",
     "keep the pair",
@@ -17,6 +17,7 @@ const STEPS: [&str; 16] = [
     "set the environment",
     "be dumpable",
     "ask for the death signal",
+    "prepare for a crash",
     "load the application",
     "start the application",
     "take signals",

@@ -16,7 +16,7 @@ pub(crate) struct Writer {
 }
 
 /// A record that one thread is writing. One that is never published is never read.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Draft {
     head: &'static [AtomicU64],
     maps: &'static [AtomicU64],

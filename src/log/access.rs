@@ -96,6 +96,11 @@ impl AccessBuffer {
         all_written
     }
 
+    /// The first so many bytes of [`AccessBuffer::pending`] were written by a signal handler.
+    pub fn forget(&mut self, written: usize) {
+        self.lines.drain(..written.min(self.lines.len()));
+    }
+
     /// The lines that are not written yet, for [`AccessLog::write_last`].
     pub fn pending(&self) -> &[u8] {
         &self.lines

@@ -215,6 +215,11 @@ impl LaneWriter {
         self.store(IN_APP_SINCE, 0);
     }
 
+    /// Since when the application has control; 0: the host has it.
+    pub fn in_app_since(&self) -> Monotonic {
+        self.load(IN_APP_SINCE)
+    }
+
     /// The application may be silent until then; it goes for this exchange.
     #[inline]
     pub fn extend(&self, until: Monotonic) {

@@ -1,16 +1,19 @@
 //! The kernel, and all other unsafe code: safe signatures, no policy, no logging.
 #![allow(unsafe_code)]
 
+pub(crate) mod altstack;
 pub(crate) mod append;
 pub(crate) mod beneath;
 pub(crate) mod cgroup;
 pub(crate) mod claim;
 pub(crate) mod clock;
 pub(crate) mod epoll;
+pub(crate) mod fault;
 pub(crate) mod fd;
 pub(crate) mod fuse;
 pub(crate) mod identity;
 pub(crate) mod image;
+pub(crate) mod lent;
 pub(crate) mod memory;
 pub(crate) mod orphan;
 pub(crate) mod pidfd;
@@ -20,3 +23,4 @@ pub(crate) mod socket;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod title;
+pub(crate) mod unwind;

@@ -101,6 +101,18 @@ pub(crate) fn execute(
     Ok(nix::unistd::execve(&path, &arguments, &environment)?)
 }
 
+/// Has `hook` called with its code when somebody in this process calls exit(3), after the hooks that were set later.
+pub(crate) fn at_exit(hook: extern "C" fn(i32, *mut std::ffi::c_void)) -> io::Result<()> {
+    type Hook = extern "C" fn(i32, *mut std::ffi::c_void);
+    // glibc's; atexit(3) does not tell the code.
+    unsafe extern "C" {
+        fn on_exit(hook: Hook, argument: *mut std::ffi::c_void) -> i32;
+    }
+    // SAFETY: the hook has the signature that glibc asks for, and lives as long as the process.
+    let result = unsafe { on_exit(hook, std::ptr::null_mut()) };
+    if result == 0 { Ok(()) } else { Err(io::ErrorKind::OutOfMemory.into()) }
+}
+
 /// What [`wait_any`] has learned about a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Status {

@@ -136,6 +136,11 @@ pub(crate) fn shutdown_write(socket: impl AsFd) -> io::Result<()> {
     Ok(net::shutdown(socket.as_fd().as_raw_fd(), Shutdown::Write)?)
 }
 
+/// Ends both directions, for every process that has the socket.
+pub(crate) fn shutdown_both(socket: impl AsFd) -> io::Result<()> {
+    Ok(net::shutdown(socket.as_fd().as_raw_fd(), Shutdown::Both)?)
+}
+
 /// Waits until the socket is readable (or at its end, or broken). False: `timeout` passed first; `None` is for ever.
 pub(crate) fn wait_readable(socket: impl AsFd, timeout: Option<Duration>) -> io::Result<bool> {
     wait(socket, PollFlags::POLLIN, timeout)

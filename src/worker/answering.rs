@@ -9,6 +9,7 @@ use tracing::{debug, error};
 
 use super::exchange::{Answer, Job, Received, Stream};
 use super::incoming::BadBody;
+use super::last_words::Stage;
 use super::outgoing::Sent;
 use super::rules::nanoseconds;
 use crate::app::{self, FieldView, Host, Notice, ReadError, Refusal, RequestView};
@@ -67,19 +68,7 @@ impl Host for Job {
     }
 
     fn respond(&mut self, answer: &app::Answer<'_>) -> Result<(), Refusal> {
-        self.awaits_answer()?;
-        let length = answer.body_len();
-        let has_body = self.begin_answer(answer, Some(length))? != Stream::Dropped;
-        self.answer = Answer::Finished;
-        if !has_body {
-            return Ok(());
-        }
-        self.body_bytes = length;
-        if length > LARGEST_COPIED {
-            return self.send_slices(answer);
-        }
-        answer.body().for_each(|slice| self.outgoing.bytes().extend_from_slice(slice));
-        Ok(())
+        self.make_answer(Stage::Made, |job| job.answer_whole(answer))
     }
 
     fn respond_file(
@@ -89,29 +78,15 @@ impl Host for Job {
         offset: u64,
         length: u64,
     ) -> Result<(), Refusal> {
-        self.awaits_answer()?;
-        let file = File::from(file);
-        let end = offset.checked_add(length).ok_or(Refusal::Invalid)?;
-        match file.metadata() {
-            Ok(found) if found.is_file() && found.len() >= end => {}
-            Ok(_) | Err(_) => {
-                return Err(self.refuse("a file that is no regular file, or shorter than it says"));
-            }
-        }
-        let has_body = self.begin_answer(answer, Some(length))? != Stream::Dropped;
-        self.answer = Answer::Finished;
-        if has_body {
-            self.body_bytes = length;
-            self.outgoing.set_file(file.into(), offset, length);
-        }
-        Ok(())
+        self.make_answer(Stage::Made, |job| job.answer_file(answer, file.into(), offset, length))
     }
 
     fn begin(&mut self, answer: &app::Answer<'_>, length: Option<u64>) -> Result<(), Refusal> {
-        self.awaits_answer()?;
-        let stream = self.begin_answer(answer, length)?;
-        self.answer = Answer::Streaming(stream);
-        Ok(())
+        self.make_answer(Stage::Begun, |job| {
+            let stream = job.begin_answer(answer, length)?;
+            job.answer = Answer::Streaming(stream);
+            Ok(())
+        })
     }
 
     fn write(&mut self, data: &[u8]) -> Result<(), Refusal> {
@@ -154,26 +129,41 @@ impl Host for Job {
                 .map_err(|bad| self.refuse(&bad.to_string()))?,
         }
         self.answer = Answer::Finished;
+        if let Some(desk) = self.desk {
+            desk.finish();
+        }
         Ok(())
     }
 
     fn early_hints(&mut self, fields: app::Fields<'_>) -> Result<(), Refusal> {
-        self.awaits_answer()?;
-        if self.version() == Version::Http10 {
-            return Ok(());
+        let result = self.make_answer(Stage::Open, |job| {
+            if job.version() == Version::Http10 {
+                return Ok(());
+            }
+            http::encode_interim(job.outgoing.bytes(), 103, fields)
+                .map_err(|bad| job.refuse(&bad.to_string()))?;
+            job.push(usize::MAX)
+        });
+        // A whole interim answer leaves the way free for a final one.
+        if let Some(desk) = self.desk
+            && result.is_ok()
+            && self.outgoing.is_empty()
+        {
+            desk.set(Stage::Open);
         }
-        http::encode_interim(self.outgoing.bytes(), 103, fields)
-            .map_err(|bad| self.refuse(&bad.to_string()))?;
-        self.push(usize::MAX)
+        result
     }
 
     fn cancelled(&self) -> bool {
-        self.broken.is_some() || self.unreadable == Some(ReadError::Gone) || self.wire_ref().is_client_gone()
+        self.is_over_time()
+            || self.broken.is_some()
+            || self.unreadable == Some(ReadError::Gone)
+            || self.wire_ref().is_client_gone()
     }
 
     fn extend(&mut self, by: Duration) {
-        if let Some(lane) = self.lane {
-            lane.extend(clock::monotonic().saturating_add(nanoseconds(by)));
+        if let Some(desk) = self.desk {
+            desk.lane.extend(clock::monotonic().saturating_add(nanoseconds(by)));
         }
     }
 
@@ -190,6 +180,73 @@ impl Host for Job {
 }
 
 impl Job {
+    /// Makes an answer, or a part of one. Until it is made, and when it cannot be, a handler may still give another.
+    #[inline]
+    fn make_answer(
+        &mut self,
+        then: Stage,
+        make: impl FnOnce(&mut Job) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        self.awaits_answer()?;
+        let Some(desk) = self.desk else { return make(self) };
+        if !desk.claim() {
+            return Err(Refusal::TimedOut);
+        }
+        let result = make(self);
+        desk.settle(if result.is_ok() { then } else { Stage::Open });
+        result
+    }
+
+    fn answer_whole(&mut self, answer: &app::Answer<'_>) -> Result<(), Refusal> {
+        let length = answer.body_len();
+        let has_body = self.begin_answer(answer, Some(length))? != Stream::Dropped;
+        self.answer = Answer::Finished;
+        if !has_body {
+            return Ok(());
+        }
+        self.body_bytes = length;
+        if length > LARGEST_COPIED {
+            return self.send_slices(answer);
+        }
+        answer.body().for_each(|slice| self.outgoing.bytes().extend_from_slice(slice));
+        Ok(())
+    }
+
+    fn answer_file(
+        &mut self,
+        answer: &app::Answer<'_>,
+        file: File,
+        offset: u64,
+        length: u64,
+    ) -> Result<(), Refusal> {
+        let end = offset.checked_add(length).ok_or(Refusal::Invalid)?;
+        match file.metadata() {
+            Ok(found) if found.is_file() && found.len() >= end => {}
+            Ok(_) | Err(_) => {
+                return Err(self.refuse("a file that is no regular file, or shorter than it says"));
+            }
+        }
+        let has_body = self.begin_answer(answer, Some(length))? != Stream::Dropped;
+        self.answer = Answer::Finished;
+        if has_body {
+            self.body_bytes = length;
+            self.outgoing.set_file(file.into(), offset, length);
+        }
+        Ok(())
+    }
+
+    /// Was the exchange ended over the application's head?
+    fn is_over_time(&self) -> bool {
+        self.desk.is_some_and(|desk| desk.taken().is_some())
+    }
+
+    /// Something is sent from here on: nobody can take it back.
+    fn begin_to_send(&self) {
+        if let Some(desk) = self.desk {
+            desk.set(Stage::Sending);
+        }
+    }
+
     fn awaits_answer(&self) -> Result<(), Refusal> {
         match (self.broken, self.answer) {
             (Some(refusal), _) => Err(refusal),
@@ -202,7 +259,8 @@ impl Job {
     }
 
     fn stream(&self) -> Result<Stream, Refusal> {
-        match (self.broken.or(self.fault), self.answer) {
+        let too_late = self.is_over_time().then_some(Refusal::TimedOut);
+        match (too_late.or(self.broken).or(self.fault), self.answer) {
             (Some(refusal), _) => Err(refusal),
             (None, Answer::Streaming(stream)) => Ok(stream),
             (None, Answer::Awaited) => Err(Refusal::NotBegun),
@@ -271,6 +329,7 @@ impl Job {
     /// Sends a large body from where it is, and keeps what the socket does not take.
     fn send_slices(&mut self, answer: &app::Answer<'_>) -> Result<(), Refusal> {
         let slices: Vec<&[u8]> = answer.body().collect();
+        self.begin_to_send();
         let Ok(mut sent) = self.send_with(&slices) else { return Err(self.break_off(Refusal::Gone)) };
         for slice in slices {
             let gone = sent.min(slice.len());
@@ -294,6 +353,7 @@ impl Job {
     /// Sends what the client takes, and waits for it while more than `most` is unsent.
     fn push(&mut self, most: usize) -> Result<(), Refusal> {
         self.leave_application();
+        self.begin_to_send();
         let result = loop {
             match self.send() {
                 Sent::All => break Ok(()),
@@ -356,15 +416,17 @@ impl Job {
 
     /// From here on the host has control, and its own limits count.
     fn leave_application(&self) {
-        if let Some(lane) = self.lane {
-            lane.leave_app();
+        if let Some(desk) = self.desk {
+            desk.lane.leave_app();
         }
     }
 
     /// From here on the application's time counts, anew.
     fn return_to_application(&self, now: u64) {
-        if let Some(lane) = self.lane {
-            lane.enter_app(now);
+        if let Some(desk) = self.desk
+            && desk.taken().is_none()
+        {
+            desk.lane.enter_app(now);
         }
     }
 }

@@ -15,6 +15,7 @@ use super::application;
 use super::course::Heading;
 use super::doors::Doors;
 use super::engine::{Engine, FIRST_DOOR, Parts};
+use super::last_words;
 use super::rules::Rules;
 use super::threads::{self, NoCrew};
 use crate::app::{Hook, Running};
@@ -125,11 +126,12 @@ pub(super) fn fail(pair: &Pair, failure: &Failure) -> u8 {
 fn prepare(boot: &mut Boot) -> Result<(&'static Seat, Running), Failure> {
     let seat = boot.board.take_seat(boot.slot).map_err(|error| Failure::boot("map the scoreboard", error))?;
     let seat: &'static Seat = Box::leak(Box::new(seat));
-    let _last_words =
-        boot.ledger.take_area(boot.slot).map_err(|error| Failure::boot("map the ledger", error))?;
+    let words = boot.ledger.take_area(boot.slot).map_err(|error| Failure::boot("map the ledger", error))?;
     debug!("boot: map the board");
     become_one_of_ours(boot)?;
     set_title(boot);
+    last_words::prepare(words).map_err(|error| Failure::boot("prepare for a crash", error))?;
+    debug!("boot: prepare for a crash");
     let app = application::start(boot, seat).map_err(Failure::application)?;
     Ok((seat, app))
 }
@@ -235,7 +237,9 @@ fn serve(engine: &'static Engine, settings: &Settings, mask: &Mask) -> Result<()
         engine.open().map_err(|error| Failure::boot("watch the listeners", error))?;
         engine.report();
         debug!("boot: Ready");
+        last_words::set_serving(true);
         crew.work();
+        last_words::set_serving(false);
     }
     engine.app.hook(Hook::WorkerExit);
     engine.app.stop();

@@ -179,7 +179,10 @@ impl Hand {
             let wanted = exchange.host.wanted_room();
             self.buffers.grow(&mut exchange.host.wire().input, wanted);
         }
-        let outcome = self.run_application(&mut exchange);
+        let outcome = match self.run_application(&mut exchange) {
+            Ok(outcome) => outcome,
+            Err(taken) => return self.end_stray(exchange, taken),
+        };
         let job = &mut exchange.host;
         match (job.answer, job.unreadable) {
             (Answer::Finished, _) => {}

@@ -3,8 +3,8 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tracing::debug;
@@ -15,6 +15,7 @@ use super::crew::Crew;
 use super::doors::{Accepted, Door, Doors, others_have_fewer};
 use super::hand::Hand;
 use super::harvest::{Event, Harvest, Token};
+use super::last_words::Pages;
 use super::rules::{Rules, nanoseconds};
 use super::table::{NEVER, Table};
 use super::wire::Wire;
@@ -93,6 +94,10 @@ pub(super) struct Engine {
     request_ids: AtomicU64,
     /// How many requests are left before the master is told that there were enough; none: nobody counts.
     requests_left: Option<AtomicU64>,
+    /// What is answered where no answer can be made any more.
+    pub(super) pages: Pages,
+    /// Calls that go on although their exchange has ended: they were over their time.
+    pub(super) strays: AtomicUsize,
 }
 
 /// What an engine is made of.
@@ -129,6 +134,7 @@ impl Engine {
         epoll.add(&parts.signals, epoll::READABLE, SIGNALS.to_word())?;
         let nudge = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         epoll.add(&nudge, epoll::READABLE, NUDGE.to_word())?;
+        let pages = Pages::new(parts.rules.server.as_deref());
         let wall = clock::realtime().as_nanos() as u64;
         Ok(Engine {
             connections: Table::new(parts.rules.connections),
@@ -152,6 +158,8 @@ impl Engine {
             sweep: Mutex::default(),
             wall_clock: wall.saturating_sub(clock::monotonic()),
             request_ids: AtomicU64::new(wall),
+            pages,
+            strays: AtomicUsize::new(0),
             requests_left: parts.request_limit.map(|limit| AtomicU64::new(limit.get())),
         })
     }

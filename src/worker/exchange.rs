@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use super::incoming::{BadBody, Incoming};
+use super::last_words::{Desk, Taken};
 use super::outgoing::{Outgoing, Sent};
 use super::record::SentHead;
 use super::wire::{Arrival, Wire};
@@ -28,8 +29,8 @@ pub(super) const LEAST_ROOM: usize = 16 * 1024;
 /// What the worker keeps for one exchange. It is used again for the next one: its allocations stay.
 pub(super) struct Job {
     pub(super) engine: &'static Engine,
-    /// The lane of the thread that is in the call; none outside of it.
-    pub(super) lane: Option<&'static LaneWriter>,
+    /// The desk of the thread that is in the call; none outside of it.
+    pub(super) desk: Option<&'static Desk>,
     wire: Option<Box<Wire>>,
     pub(super) head: RequestHead,
     /// None before the head is complete: a head that was refused has no body that we could know of.
@@ -93,7 +94,7 @@ impl Job {
     pub(super) fn new(engine: &'static Engine) -> Job {
         Job {
             engine,
-            lane: None,
+            desk: None,
             wire: None,
             head: RequestHead::with_leniency(engine.rules.leniency),
             incoming: None,
@@ -240,14 +241,15 @@ impl Job {
         self.outgoing.send_with(wire, slices)
     }
 
-    /// The application is called now, on the thread of `lane`.
-    pub(super) fn enter(&mut self, lane: &'static LaneWriter) {
+    /// The application is called now, on the thread of `desk`.
+    pub(super) fn enter(&mut self, desk: &'static Desk) {
         self.called = clock::monotonic();
         self.date.refresh(clock::realtime_coarse_seconds());
         let input = self.wire_ref().input.filled();
-        lane.begin(self.arrived, self.head.method(input), self.head.path(input));
-        lane.enter_app(self.called);
-        self.lane = Some(lane);
+        let number = desk.lane.begin(self.arrived, self.head.method(input), self.head.path(input));
+        desk.begin(self, number, self.outgoing.is_empty());
+        desk.lane.enter_app(self.called);
+        self.desk = Some(desk);
     }
 
     /// The client has to take what is unsent: its time counts from the last byte that it took, or from the call.
@@ -256,12 +258,12 @@ impl Job {
         self.wire().begin_to_wait(called);
     }
 
-    /// The call is over. Returns when it began.
-    pub(super) fn leave(&mut self) -> u64 {
-        if let Some(lane) = self.lane.take() {
-            lane.leave();
-        }
-        self.called
+    /// The call is over. Says how the exchange has ended meanwhile, if it has.
+    pub(super) fn leave(&mut self) -> Option<Taken> {
+        let desk = self.desk.take()?;
+        let taken = desk.end();
+        desk.lane.leave();
+        taken
     }
 
     /// Answers in the host's own name, behind whatever interim answers there were, and ends the connection.

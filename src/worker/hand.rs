@@ -5,10 +5,10 @@ use super::connection::{State, Step};
 use super::engine::Engine;
 use super::exchange::{Exchange, Job};
 use super::harvest::Event;
+use super::last_words::{Desk, Taken};
 use super::wire::Wire;
 use crate::app::{self, CallOutcome, Hook, ThreadState};
 use crate::log::AccessBuffer;
-use crate::scoreboard::LaneWriter;
 use crate::sys::claim::Claimed;
 use crate::sys::clock;
 use crate::sys::epoll::Room;
@@ -24,23 +24,23 @@ pub(super) struct Hand {
     pub(super) exchanges: Vec<Box<Exchange>>,
     /// When the last wait ended: what came with it came no later.
     pub(super) turn: u64,
-    lane: &'static LaneWriter,
+    pub(super) desk: &'static Desk,
     thread: ThreadState,
-    access: Option<AccessBuffer>,
+    pub(super) access: Option<AccessBuffer>,
     room: Room,
 }
 
 impl Hand {
     /// The hand of the calling thread, which is the worker's `number`th.
     pub(super) fn new(engine: &'static Engine, number: usize, thread: ThreadState) -> Hand {
-        let lane = engine.seat.lane(number);
-        lane.bind_thread(nix::unistd::gettid().as_raw());
+        let desk = Desk::new(engine, number);
+        desk.lane.bind_thread(nix::unistd::gettid().as_raw());
         Hand {
             engine,
             buffers: Pool::default(),
             exchanges: Vec::new(),
             turn: clock::monotonic(),
-            lane,
+            desk,
             thread,
             access: engine.access_log().map(AccessBuffer::new),
             room: Room::new(super::harvest::MOST_EVENTS),
@@ -49,6 +49,7 @@ impl Hand {
 
     /// Waits and serves until the crew is dismissed; gives back what the application made for the thread.
     pub(super) fn work(mut self) -> ThreadState {
+        self.desk.show_access(self.access.as_ref());
         let crew = &self.engine.crew;
         while !crew.is_dismissed() {
             if let Some(event) = self.engine.harvest.take() {
@@ -67,6 +68,7 @@ impl Hand {
             }
         }
         self.flush_log();
+        self.desk.show_access(None);
         self.thread
     }
 
@@ -159,10 +161,10 @@ impl Hand {
         exchange
     }
 
-    /// Calls the application.
-    pub(super) fn run_application(&mut self, exchange: &mut Exchange) -> CallOutcome {
+    /// Calls the application. An error: the exchange was ended meanwhile, over its head.
+    pub(super) fn run_application(&mut self, exchange: &mut Exchange) -> Result<CallOutcome, Taken> {
         let app = &self.engine.app;
-        exchange.host.enter(self.lane);
+        exchange.host.enter(self.desk);
         if app.has_request_hooks() {
             app.hook(Hook::PreRequest);
         }
@@ -170,17 +172,17 @@ impl Hand {
         if app.has_request_hooks() {
             app.hook(Hook::PostRequest);
         }
-        let called = exchange.host.leave();
+        let taken = exchange.host.leave();
         if self.engine.crew.is_shared() {
-            self.engine.crew.note_call(clock::monotonic().saturating_sub(called));
+            self.engine.crew.note_call(clock::monotonic().saturating_sub(exchange.host.called));
         }
-        outcome
+        taken.map_or(Ok(outcome), Err)
     }
 
     /// The answer is over: figures, access line, notices. Returns the time.
     pub(super) fn conclude(&mut self, exchange: &mut Exchange) -> u64 {
         self.exchanges.truncate(MOST_EXCHANGES);
-        let now = exchange.host.conclude(self.lane, self.access.as_mut());
+        let now = exchange.host.conclude(self.desk.lane, self.access.as_mut());
         self.engine.count_request();
         now
     }

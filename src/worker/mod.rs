@@ -16,6 +16,7 @@ mod exchange;
 mod hand;
 mod harvest;
 mod incoming;
+mod last_words;
 mod mold;
 mod orders;
 mod outgoing;

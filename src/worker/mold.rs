@@ -13,6 +13,7 @@ use tracing::{debug, error, info};
 
 use super::application::{self, ForkedServices};
 use super::boot::{self, Boot, Failure};
+use super::last_words;
 use super::orders;
 use crate::app::{Application, Running};
 use crate::pair::{Order, Pair, Received, Report};
@@ -226,8 +227,7 @@ fn settle(
     let seat = services
         .take_seat(&boot.board, boot.slot)
         .map_err(|error| Failure::boot("map the scoreboard", error))?;
-    let _last_words =
-        boot.ledger.take_area(boot.slot).map_err(|error| Failure::boot("map the ledger", error))?;
+    let words = boot.ledger.take_area(boot.slot).map_err(|error| Failure::boot("map the ledger", error))?;
     debug!("boot: map the board");
     // The middle process ends at once; a death signal that is asked for before would be its death's.
     while nix::unistd::getppid() == middle {
@@ -235,6 +235,8 @@ fn settle(
     }
     boot::follow_master(boot.master).map_err(|error| Failure::boot("watch the master", error))?;
     boot::set_title(boot);
+    last_words::prepare(words).map_err(|error| Failure::boot("prepare for a crash", error))?;
+    debug!("boot: prepare for a crash");
     let facts = application::facts(&boot.settings, boot.slot, boot.generation);
     app.post_fork(&facts).map_err(Failure::application)?;
     debug!("boot: fork hook of the application");

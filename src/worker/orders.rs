@@ -67,7 +67,7 @@ impl Engine {
         self.head_for(Heading::Orphaned);
     }
 
-    fn head_for(&self, heading: Heading) {
+    pub(super) fn head_for(&self, heading: Heading) {
         let now = clock::monotonic();
         if !self.course.turn_to(heading, now) {
             return;
@@ -109,7 +109,7 @@ impl Engine {
         if self.doors.is_open() && self.retirement_is_due() <= now {
             self.doors.leave(&self.epoll);
         }
-        if !self.doors.is_open() && self.connections.occupied() == 0 {
+        if !self.doors.is_open() && self.connections.occupied() <= self.strays() {
             self.dismiss();
         }
     }
@@ -129,6 +129,7 @@ impl Engine {
         if !self.crew.is_dismissed() {
             let _ = self.nudge.read(); // empty: another thread has taken it
         }
+        self.retire_for_strays();
     }
 
     /// The operator told this worker alone; only the master has the right to the directory.

@@ -62,6 +62,11 @@ impl Outgoing {
         self.unsent() == 0 && self.file.is_none()
     }
 
+    /// Is there no file behind the bytes?
+    pub(super) fn is_bytes_only(&self) -> bool {
+        self.file.is_none()
+    }
+
     /// Appends `length` bytes of a file from `offset`.
     pub(super) fn set_file(&mut self, file: OwnedFd, offset: u64, length: u64) {
         self.file = (length > 0).then_some(FilePart { file, offset, left: length });

@@ -10,6 +10,7 @@ use tracing::warn;
 use super::course::Heading;
 use super::engine::Engine;
 use super::hand::Hand;
+use super::last_words;
 use crate::app::{ThreadError, ThreadState};
 use crate::sys::process;
 
@@ -25,7 +26,7 @@ const HINT: &str = "(see `threads`, TasksMax, LimitNPROC, ulimit -u)";
 /// The lookout calls nobody.
 const LOOKOUT_STACK: usize = 64 * 1024;
 
-/// For so long a worker that leaves quickly waits for threads that are in a call.
+/// For so long a worker waits for threads that are in a call, if it leaves quickly or they are over their time.
 const QUICK: Duration = Duration::from_millis(200);
 
 /// A worker's threads, each with what the application has made for it.
@@ -71,11 +72,11 @@ impl Crewed {
         let main = Hand::new(self.engine, 0, self.main).work();
         self.engine.app.thread_stop(main);
         for still_there in (1..=self.others).rev() {
-            let is_quick = self.engine.heading() == Heading::Quick;
-            let left =
-                if is_quick { self.left.recv_timeout(QUICK).is_ok() } else { self.left.recv().is_ok() };
-            if !left {
-                return warn!("leaving at once with {still_there} threads in the application");
+            while self.left.recv_timeout(QUICK).is_err() {
+                let is_quick = self.engine.heading() == Heading::Quick;
+                if is_quick || self.engine.strays() >= still_there {
+                    return warn!("leaving at once with {still_there} threads in the application");
+                }
             }
         }
     }
@@ -90,6 +91,9 @@ fn spawn(
     let stack = engine.app.stack_size().unwrap_or(STACK);
     let life = move || {
         let _guard = EndsTheProcess;
+        if let Err(error) = last_words::prepare_thread() {
+            warn!("thread {number} cannot speak when its stack is full: {error}");
+        }
         match engine.app.thread_start(u32::try_from(number).unwrap_or(u32::MAX)) {
             Err(error) => report(&started, Err(error)),
             Ok(state) => {

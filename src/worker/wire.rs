@@ -12,6 +12,9 @@ use crate::listener::Peer;
 use crate::sys::epoll::{self, Epoll};
 use crate::sys::{clock, socket};
 
+/// Reads of a connection whose process ends.
+const MOST_DROPPED: usize = 256;
+
 /// A client's connection, as far as it is bytes.
 #[derive(Debug)]
 pub(super) struct Wire {
@@ -211,6 +214,28 @@ impl Wire {
         }
         self.watch = wanted;
         Ok(())
+    }
+
+    /// Sends all of it at once, or fails. Async-signal-safe: sendmsg.
+    pub(super) fn say_last(&self, slices: &[io::IoSlice<'_>]) -> bool {
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        socket::send_vectored(&self.socket, slices, false).is_ok_and(|sent| sent == length)
+    }
+
+    /// Drops what has come and was not read, up to a bounded amount: to close a socket with unread bytes destroys the answer
+    /// on its way. Async-signal-safe: recv.
+    pub(super) fn drop_input(&self) {
+        let mut room = [0; 4096];
+        for _ in 0..MOST_DROPPED {
+            if !socket::recv(&self.socket, &mut room).is_ok_and(|count| count > 0) {
+                return;
+            }
+        }
+    }
+
+    /// The client sees the connection break. Async-signal-safe: shutdown.
+    pub(super) fn cut(&self) {
+        let _ = socket::shutdown_both(&self.socket); // a client that has gone sees it already
     }
 
     /// Nothing more will be written: the client sees the end of it.

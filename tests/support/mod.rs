@@ -82,6 +82,13 @@ pub(crate) fn compile_stubborn(folder: &Path) -> PathBuf {
     library
 }
 
+/// Compiles an application in C that stands in `tests/support`, into `folder`.
+pub(crate) fn compile(folder: &Path, file: &str) -> PathBuf {
+    let library = folder.join(format!("lib{}.so", file.trim_end_matches(".c")));
+    run_cc(&source_tree().join("tests/support").join(file), &library);
+    library
+}
+
 /// Compiles an application in C: `source` defines `call` (and may use `host`), `rows` are more rows of its table, such
 /// as `.ready = ready`. The library is `folder/libNAME.so`.
 pub(crate) fn compile_c(folder: &Path, name: &str, source: &str, rows: &str) -> PathBuf {
