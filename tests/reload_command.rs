@@ -93,3 +93,38 @@ fn a_request_that_is_not_understood_signals_nobody() {
     server.wait_for_log("Handling signal: usr1", 1);
     assert_eq!(server.count_log("Handling signal: hup"), 0);
 }
+
+#[test]
+fn it_ends_with_0_when_the_new_generation_serves() {
+    let mut server = with_pidfile().configure(|config| config.app("version", "one")).start();
+    for version in ["two", "three"] {
+        server.configure(|config| config.app("version", version).app("start", "slow:300"));
+        let output = end(begin(&server.path("unirs.pid"), &[]));
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(server.get("/version").text(), version);
+    }
+}
+
+#[test]
+fn it_ends_with_1_and_the_reason_when_the_reload_was_refused() {
+    let mut server = with_pidfile().start();
+    server.configure(|config| config.set("workers", "many"));
+    assert_fails(&end(begin(&server.path("unirs.pid"), &[])), "workers: expected a number");
+    server.configure(|config| config.set("workers", 1).app("start", "error"));
+    let output = end(begin(&server.path("unirs.pid"), &[]));
+    assert_fails(&output, "the configuration says: start with an error");
+    // A refusal of long ago is not the outcome of the next.
+    server.configure(|config| config.app("start", "ok"));
+    let output = end(begin(&server.path("unirs.pid"), &[]));
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn two_at_once_have_the_outcome_of_what_they_asked_for() {
+    let server = with_pidfile().set("workers", 2).start();
+    let both = [(); 2].map(|()| begin(&server.path("unirs.pid"), &[]));
+    for command in both {
+        let output = end(command);
+        assert!(output.status.success(), "{output:?}");
+    }
+}

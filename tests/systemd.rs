@@ -7,11 +7,12 @@ mod support;
 mod systemd_box;
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, ExitCode, Output};
 
 use libtest_mimic::{Arguments, Trial};
-use support::{source_tree, wait_until};
-use systemd_box::{BoxSetup, SystemdBox, obstacle, text};
+use support::{Config, source_tree, wait_until, wait_within};
+use systemd_box::{BoxSetup, PATIENCE, SystemdBox, obstacle, text};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -49,9 +50,11 @@ const TESTS: &[(&str, fn())] = tests![
     a_refused_configuration_is_not_tried_again,
     a_master_that_hangs_is_killed_by_the_watchdog_and_started_again,
     a_worker_that_crashes_leaves_the_unit_active,
+    a_worker_that_the_kernel_kills_for_want_of_memory_leaves_the_unit_active,
     the_first_connection_to_an_activated_socket_is_served,
     an_instance_of_the_template_serves_as_another_user,
-    the_status_line_says_why_a_reload_was_refused,
+    a_reload_returns_when_the_new_generation_serves_and_fails_when_it_was_refused,
+    notify_reload_is_what_the_drop_in_says,
     an_upgrade_keeps_the_unit_active_with_a_new_main_pid,
 ];
 
@@ -66,7 +69,7 @@ fn started(setup: BoxSetup) -> SystemdBox {
 }
 
 fn end(mut command: Child) -> Output {
-    wait_until("systemctl ends", || command.try_wait().expect("a child can be waited for"));
+    wait_within(PATIENCE, "systemctl ends", || command.try_wait().expect("a child can be waited for"));
     command.wait_with_output().expect("a child's output can be read")
 }
 
@@ -145,10 +148,10 @@ fn a_refused_configuration_is_not_tried_again() {
 }
 
 fn a_master_that_hangs_is_killed_by_the_watchdog_and_started_again() {
-    let systemd = started(BoxSetup::new().service("WatchdogSec=5"));
+    let systemd = started(BoxSetup::new().service("WatchdogSec=10"));
     let before = systemd.show("unirs.service", "MainPID");
     systemd.order(&["kill", "--kill-whom=main", "--signal=STOP", "unirs.service"]);
-    wait_until("another master", || {
+    wait_within(PATIENCE, "another master", || {
         let now = systemd.show("unirs.service", "MainPID");
         (now != "0" && now != before).then_some(())
     });
@@ -178,6 +181,71 @@ fn a_worker_that_crashes_leaves_the_unit_active() {
     assert_eq!(systemd.show("unirs.service", "MainPID"), master);
 }
 
+/// An application that takes more and more memory when there is a file `/run/unirs/eat`.
+const GREEDY: &str = r#"
+    #include <stdlib.h>
+    #include <string.h>
+    #include <unistd.h>
+    static int32_t call(void *state, void *thread, unirs_exchange *exchange) {
+        (void)state; (void)thread;
+        for (int piece = 0; access("/run/unirs/eat", F_OK) == 0 && piece < 4096; piece++) {
+            char *memory = malloc(1 << 20);
+            if (memory) memset(memory, 1, 1 << 20);
+        }
+        return unirs_text(host, exchange, 200, "served");
+    }
+"#;
+
+fn a_worker_that_the_kernel_kills_for_want_of_memory_leaves_the_unit_active() {
+    let systemd = BoxSetup::new().library_in_c("greedy", GREEDY, ".ready = NULL").boot();
+    systemd.order(&["start", "unirs.service"]);
+    let master = systemd.show("unirs.service", "MainPID");
+    let Some(_limit) = MemoryLimit::set(&systemd) else {
+        return eprintln!("not shown: no controller of memory is to be had here");
+    };
+    fs::write(systemd.path("/run/unirs/eat"), "").expect("a file in the box");
+    assert!(systemd.client().last_get("/").is_err(), "the worker is killed in the middle of its call");
+    fs::remove_file(systemd.path("/run/unirs/eat")).expect("a file in the box");
+    systemd.wait_for_log("was sent SIGKILL", 1);
+    wait_until("another worker serves", || systemd.client().last_get("/").ok());
+    assert_eq!(systemd.show("unirs.service", "ActiveState"), "active");
+    assert_eq!(systemd.show("unirs.service", "MainPID"), master);
+}
+
+/// A limit of memory: the service's own where systemd has the controller, else, on a machine with the older hierarchy
+/// of cgroups, one around the workers that there are.
+struct MemoryLimit<'a>(&'a SystemdBox);
+
+impl MemoryLimit<'_> {
+    fn set(systemd: &SystemdBox) -> Option<MemoryLimit<'_>> {
+        let script = r#"
+            if grep -qw memory /sys/fs/cgroup/cgroup.controllers; then
+                systemctl set-property --runtime unirs.service MemoryMax=96M MemorySwapMax=0
+            else
+                mkdir -p /run/memory && mount -t cgroup -o memory cgroup /run/memory && mkdir "$2" &&
+                echo 96M >"$2/memory.limit_in_bytes" && for worker in $(cat /proc/$1/task/$1/children); do
+                    echo "$worker" >"$2/cgroup.procs" || exit 1
+                done
+            fi"#;
+        let master = systemd.show("unirs.service", "MainPID");
+        let limited = systemd.run(&["bash", "-c", script, "bash", &master, &Self::folder()]);
+        let limit = MemoryLimit(systemd);
+        limited.status.success().then_some(limit)
+    }
+
+    fn folder() -> String {
+        format!("/run/memory/unirs-test-{}", std::process::id())
+    }
+}
+
+impl Drop for MemoryLimit<'_> {
+    fn drop(&mut self) {
+        // A worker that was not killed would keep the cgroup.
+        let script = r#"[[ ! -d $1 ]] || { kill -KILL $(cat "$1/cgroup.procs"); for try in {1..100}; do rmdir "$1" && break; sleep 0.1; done; }"#;
+        self.0.run(&["bash", "-c", script, "bash", &Self::folder()]);
+    }
+}
+
 fn the_first_connection_to_an_activated_socket_is_served() {
     let systemd = BoxSetup::new().boot();
     systemd.order(&["start", "unirs.socket"]);
@@ -205,23 +273,55 @@ fn an_instance_of_the_template_serves_as_another_user() {
     assert_eq!(systemd.show("unirs@shop.service", "Result"), "success");
 }
 
-fn the_status_line_says_why_a_reload_was_refused() {
-    let mut systemd = started(BoxSetup::new());
-    systemd.configure(|config| config.set("workers", "many"));
-    systemd.order(&["kill", "--kill-whom=main", "--signal=HUP", "unirs.service"]);
-    let line = "the last reload was refused: the configuration has errors";
-    wait_until("the reason in systemctl status", || {
-        systemd.status("unirs.service").contains(line).then_some(())
-    });
+fn a_reload_returns_when_the_new_generation_serves_and_fails_when_it_was_refused() {
+    let mut systemd = started(BoxSetup::new().configure(|config| config.app("version", "one")));
+    assert_eq!(systemd.get("/version"), "one");
+    systemd.configure(|config| config.app("version", "two").app("start", "slow:500"));
+    systemd.order(&["reload", "unirs.service"]);
+    assert_eq!(systemd.get("/version"), "two");
+
+    let mut refused = |change: fn(Config) -> Config, reason: &str| {
+        let before = systemd.config().clone();
+        systemd.configure(change);
+        assert!(!systemd.systemctl(&["reload", "unirs.service"]).status.success(), "{reason}");
+        wait_until("the reason in systemctl status", || {
+            let status = systemd.status("unirs.service");
+            (status.contains("Reload refused") && status.contains(reason)).then_some(())
+        });
+        assert_eq!(systemd.show("unirs.service", "ActiveState"), "active");
+        assert_eq!(systemd.get("/version"), "two");
+        systemd.configure(|_| before);
+    };
+    refused(|config| config.set("workers", "many"), "workers: expected a number");
+    refused(|config| config.library(Path::new("/srv/none.so")), "/srv/none.so");
+    refused(|config| config.app("start", "abort"), "SIGABRT");
+    systemd.order(&["reload", "unirs.service"]);
+    assert!(!systemd.status("unirs.service").contains("refused"));
+}
+
+/// The drop-in wants systemd 253; before, systemd says so and goes on with what it knows.
+fn notify_reload_is_what_the_drop_in_says() {
+    let systemd = BoxSetup::new().boot();
+    let version = text(&systemd.systemctl(&["--version"]));
+    let version = version.split_whitespace().nth(1).and_then(|number| number.parse::<u32>().ok());
+    if version.is_none_or(|version| version < 253) {
+        return eprintln!("not shown: this systemd ({version:?}) does not know Type=notify-reload");
+    }
+    let folder = systemd.path("/etc/systemd/system/unirs.service.d");
+    fs::copy(systemd.path("/etc/systemd/system/notify-reload.conf"), folder.join("notify-reload.conf"))
+        .expect("a copy");
+    systemd.order(&["daemon-reload"]);
+    systemd.order(&["start", "unirs.service"]);
+    systemd.order(&["reload", "unirs.service"]);
+    systemd.wait_for_log("generation 2 serves", 1);
     assert_eq!(systemd.show("unirs.service", "ActiveState"), "active");
-    assert_eq!(systemd.get("/"), "a test\n");
 }
 
 fn an_upgrade_keeps_the_unit_active_with_a_new_main_pid() {
     let systemd = started(BoxSetup::new());
     let old = systemd.show("unirs.service", "MainPID");
     systemd.order(&["kill", "--kill-whom=main", "--signal=USR2", "unirs.service"]);
-    wait_until("systemd names another main process", || {
+    wait_within(PATIENCE, "systemd names another main process", || {
         let now = systemd.show("unirs.service", "MainPID");
         (now != "0" && now != old).then_some(())
     });

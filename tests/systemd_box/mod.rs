@@ -16,7 +16,7 @@ use super::support::{
 
 /// How long systemd itself may take for anything, on a machine that is overloaded: longer than any limit of a unit that
 /// is not meant to be met.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The units are as they are shipped, but for this: nothing of the rest of a system is there to be started first, and the
 /// log is a file that the test can read.
@@ -248,6 +248,11 @@ impl SystemdBox {
         wait_until(format_args!("the log says {sentence:?} {count} times"), || {
             (self.log().matches(sentence).count() >= count).then_some(())
         });
+    }
+
+    /// What is in `/etc/unirs/unirs.toml`.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Changes `/etc/unirs/unirs.toml`. Nobody is told.
