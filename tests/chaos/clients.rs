@@ -23,6 +23,8 @@ pub(crate) struct Failure {
     pub(crate) id: String,
     /// Who had the connection, where an earlier answer has said so.
     pub(crate) worker: Option<Pid>,
+    /// When the one before it was begun.
+    pub(crate) before: Instant,
     /// When the request, or the connection for it, was begun.
     pub(crate) from: Instant,
     /// When it had failed.
@@ -49,8 +51,9 @@ impl Crowd {
         let stop = Arc::new(AtomicBool::new(false));
         let threads = (0..count).map(|number| {
             let style = if number % 2 == 0 { Style::KeepAlive } else { Style::Close };
+            let (random, books) = (random.fork(), Books::default());
             let mut asker =
-                Asker { address, number, style, random: random.fork(), kept: None, books: Books::default() };
+                Asker { address, number, style, random, kept: None, asked: Instant::now(), books };
             let stop = Arc::clone(&stop);
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
@@ -118,6 +121,8 @@ struct Asker {
     random: Random,
     /// The connection, and whose it is.
     kept: Option<(Client, Pid)>,
+    /// When the last question was asked.
+    asked: Instant,
     books: Books,
 }
 
@@ -126,11 +131,12 @@ impl Asker {
         let id = format!("{}-{}", self.number, self.books.answered.len() + self.books.failed.len());
         let question = Question::any(&id, self.style, &mut self.random);
         let (from, kept) = (Instant::now(), self.kept.take());
+        let before = std::mem::replace(&mut self.asked, from);
         let worker = kept.as_ref().map(|(_, worker)| *worker);
         match self.exchange(kept, &question) {
             Ok(worker) => self.books.answered.push(Answered { id, worker }),
             Err(what) => {
-                self.books.failed.push(Failure { id, worker, from, to: Instant::now(), what });
+                self.books.failed.push(Failure { id, worker, before, from, to: Instant::now(), what });
             }
         }
         self.pause();
@@ -157,6 +163,11 @@ impl Asker {
         let end = Instant::now() + Duration::from_millis(self.random.below(20) as u64);
         wait_until("the pause is over", || (Instant::now() >= end).then_some(()));
     }
+}
+
+/// The connection has ended before the answer, or within it.
+pub(crate) fn is_cut(what: &str) -> bool {
+    what.contains("reset") || what.contains("closed")
 }
 
 /// The right answer, and who gave it.

@@ -21,10 +21,18 @@ pub(crate) struct Loss {
 /// What a reload came to, as the log says it. Each accepted HUP comes to one of them.
 pub(crate) const VERDICTS: [&str; 3] = ["Reloaded: generation", "Reload refused", "makes way for a newer"];
 
+/// What the old master says of the new one.
+const SERVES: &str = "serves beside this one";
+
+/// The name of the pidfile.
+pub(crate) const PIDFILE: &str = "unirs.pid";
+
 /// The server, and what is known of it.
 pub(crate) struct Chaos {
     pub(crate) server: Server,
     pub(crate) losses: Vec<Loss>,
+    /// From when to when a master stopped.
+    pub(crate) stops: Vec<(Instant, Instant)>,
     /// How often each deed was done.
     pub(crate) done: BTreeMap<&'static str, usize>,
     /// How many workers are wanted.
@@ -47,6 +55,7 @@ impl Chaos {
         Chaos {
             server,
             losses: Vec::new(),
+            stops: Vec::new(),
             done: BTreeMap::new(),
             wanted: workers,
             hups: 0,
@@ -79,6 +88,8 @@ impl Chaos {
             ("TTOU", Chaos::take_worker),
             ("TTOU", Chaos::take_worker),
             ("USR1", Chaos::rotate),
+            ("USR2, TERM to the old one", Chaos::upgrade),
+            ("USR2, TERM to the new one", Chaos::roll_back),
         ]);
         *self.done.entry(name).or_default() += 1;
         deed(self);
@@ -241,6 +252,42 @@ impl Chaos {
         assert_eq!(self.server.count_log(VERDICTS[1]), refused + 1, "a broken configuration is refused");
         self.expect_old_version();
         self.server.configure(|_| good);
+    }
+
+    /// USR2 with a configuration of its own; the new master, which serves beside the old one.
+    fn start_successor(&mut self, workers: usize) -> Pid {
+        self.newest += 1;
+        let version = self.newest.to_string();
+        self.server.configure(|config| config.set("workers", workers as i64).app("version", version));
+        let before = self.server.count_log(SERVES);
+        self.server.signal(Signal::SIGUSR2);
+        self.server.wait_for_log(SERVES, before + 1);
+        let new = self.server.read("unirs.pid.2").trim().parse().expect("the new master has its pidfile");
+        Pid::from_raw(new)
+    }
+
+    /// The new master takes the old one's place.
+    pub(crate) fn upgrade(&mut self) {
+        let (workers, old) = (3 + self.random.below(3), self.server.master());
+        let new = self.start_successor(workers);
+        let from = Instant::now();
+        self.server.signal(Signal::SIGTERM);
+        wait_until("the old master ends", || process::is_dead(old).then_some(()));
+        self.stops.push((from, Instant::now()));
+        wait_until("the pidfile names the new master", || {
+            (self.server.adopt_daemon(PIDFILE) == new).then_some(())
+        });
+        self.adopt(workers);
+    }
+
+    /// The new master goes, and leaves everything to the old one.
+    fn roll_back(&mut self) {
+        let new = self.start_successor(2);
+        let from = Instant::now();
+        process::signal(new, Signal::SIGTERM);
+        self.server.wait_for_log(&format!("New master (pid:{new}) is gone"), 1);
+        self.stops.push((from, Instant::now()));
+        self.expect_old_version();
     }
 
     /// The library's file is broken under its users: whoever is born before the next reload has the code of its generation.
