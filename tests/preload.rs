@@ -202,6 +202,104 @@ fn a_start_that_fails_in_the_mold_ends_the_server_as_in_a_worker() {
 }
 
 #[test]
+fn a_post_fork_that_fails_is_a_worker_that_does_not_boot() {
+    let doing = |body: &str| {
+        let setup = preloading(2);
+        let source = format!(
+            "#include <unistd.h>
+             static int32_t post_fork(void *state, const unirs_worker *worker, unirs_error *error) {{
+                 (void)state; (void)worker; (void)error;
+                 {body}
+             }}
+             static void after_fork_parent(void *state) {{ (void)state; usleep(200000); }}
+             static int32_t call(void *state, void *thread, unirs_exchange *exchange) {{
+                 (void)state; (void)thread; (void)exchange;
+                 return UNIRS_FAILED;
+             }}"
+        );
+        let rows = ".post_fork = post_fork, .after_fork_parent = after_fork_parent";
+        let library = compile_c(setup.dir(), "forked", &source, rows);
+        setup.configure(|config| config.library(&library)).fail()
+    };
+    let refused = doing("return unirs_fail(error, \"no database\");");
+    refused.assert(4, "refused to go on in a forked worker: no database", "an error");
+    // It is dead before the mold says that it lives, unless the machine is very busy.
+    doing("_exit(9);").assert(3, "exited with code 9", "a death at once");
+}
+
+#[test]
+fn a_mold_that_does_not_answer_is_replaced() {
+    let server = preloading(2).set("boot_timeout", 2).start();
+    let workers = wait_workers(&server, 2, &[]);
+    let mold = wait_mold(&server, NOBODY);
+    process::signal(mold, Signal::SIGSTOP);
+    process::signal(workers[0], Signal::SIGKILL);
+    wait_mold(&server, mold);
+    wait_workers(&server, 2, &workers[..1]);
+    assert_eq!(server.get("/").status, 200);
+}
+
+#[test]
+fn workers_that_have_served_enough_are_forked_anew() {
+    let server =
+        preloading(1).set("worker_class", "threaded").set("threads", 2).set("max_requests", 5).start();
+    let workers = wait_workers(&server, 1, &[]);
+    for _ in 0..5 {
+        assert_eq!(server.get("/").status, 200);
+    }
+    wait_workers(&server, 1, &workers);
+    assert_eq!(server.count_log("Booting mold"), 1);
+}
+
+/// An application each of whose answers leaves a process behind that has no parent and ends when there is a file `go`.
+const LEAVES_ORPHANS: &str = r#"
+    #include <stdio.h>
+    #include <sys/wait.h>
+    #include <unistd.h>
+    static int32_t call(void *state, void *thread, unirs_exchange *exchange) {
+        (void)state; (void)thread;
+        char text[16] = "";
+        int line[2];
+        if (pipe(line) != 0) return UNIRS_FAILED;
+        pid_t between = fork();
+        if (between == 0) {
+            if (fork() == 0) {
+                snprintf(text, sizeof text, "%d", getpid());
+                if (write(line[1], text, sizeof text) < 0) _exit(1);
+                close(line[0]);
+                close(line[1]);
+                while (access("go", F_OK) != 0) usleep(10000);
+            }
+            _exit(0);
+        }
+        waitpid(between, 0, 0);
+        if (read(line[0], text, sizeof text) <= 0) return UNIRS_FAILED;
+        close(line[0]);
+        close(line[1]);
+        return unirs_text(host, exchange, 200, text);
+    }
+"#;
+
+#[test]
+fn an_orphan_of_the_application_is_reaped_and_never_signalled() {
+    let setup = preloading(1);
+    let library = compile_c(setup.dir(), "orphans", LEAVES_ORPHANS, ".stop = 0");
+    let mut server = setup.configure(|config| config.library(&library)).start();
+    let orphan = || Pid::from_raw(server.get("/").text().parse().expect("a pid"));
+    let (first, go) = (orphan(), server.path("go"));
+    assert_eq!(process::status_row(first, "PPid"), Some(server.master().to_string()), "the master has it");
+    fs::write(&go, "").expect("a file");
+    wait_until("it is reaped", || process::state(first).is_none().then_some(()));
+    fs::remove_file(&go).expect("rm");
+    let second = orphan();
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_exit(), 0);
+    assert!(!process::is_dead(second), "a server that stops leaves it alone");
+    fs::write(&go, "").expect("a file");
+    wait_until("it has ended by itself", || process::is_dead(second).then_some(()));
+}
+
+#[test]
 fn a_reload_whose_mold_hangs_is_refused() {
     let mut server = preloading(1).set("boot_timeout", 2).start();
     let workers = wait_workers(&server, 1, &[]);
