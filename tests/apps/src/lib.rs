@@ -1,9 +1,9 @@
 //! An application that misbehaves by path and by configuration, for the tests that start the real server. Not an example.
 //!
-//! Its table of the settings file: `start` = "ok", "error", "panic", "exit", "hang", "abort" or "slow:MS"; `ready` = "yes",
-//! "no", "after:MS" or "file:PATH" (as soon as that exists); `version` = a text that `/version` answers; `tell` = true:
-//! whatever is asked, the answer is what was understood of it; `sign` = true: each answer has the worker's pid in the
-//! field `x-worker`.
+//! Its table of the settings file: `start` = "ok", "error", "panic", "exit", "hang", "abort", "slow:MS", "file:PATH" (as soon
+//! as that exists) or "beyond:N:HOW" (ok in the slots below N); `ready` = "yes", "no", "after:MS" or "file:PATH"; `dies` =
+//! true: soon after it is ready; `version` = a text that `/version` answers; `tell` = true: whatever is asked, the answer
+//! is what was understood of it; `sign` = true: each answer has the worker's pid in the field `x-worker`.
 
 mod answers;
 mod process;
@@ -34,18 +34,26 @@ struct Config {
     version: String,
     tell: bool,
     sign: bool,
+    dies: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { start: "ok".into(), ready: "yes".into(), version: "1".into(), tell: false, sign: false }
+        Config {
+            start: "ok".into(),
+            ready: "yes".into(),
+            version: "1".into(),
+            tell: false,
+            sign: false,
+            dies: false,
+        }
     }
 }
 
 impl App for TestApp {
     fn start(startup: &Startup) -> Result<Self, Error> {
         let config: Config = startup.config()?;
-        start_as(&config.start)?;
+        start_as(&config.start, startup.worker().slot)?;
         Ok(TestApp {
             config,
             config_text: startup.config_text().to_owned(),
@@ -64,6 +72,12 @@ impl App for TestApp {
     }
 
     fn ready(&self) -> bool {
+        if self.config.dies {
+            thread::spawn(|| -> () {
+                thread::sleep(Duration::from_millis(20));
+                std::process::abort()
+            });
+        }
         match self.config.ready.strip_prefix("after:") {
             Some(after) => self.started.elapsed() >= millis(after).unwrap_or_default(),
             None => match self.config.ready.strip_prefix("file:") {
@@ -76,7 +90,7 @@ impl App for TestApp {
 
 unirs_app::export!(TestApp);
 
-fn start_as(how: &str) -> Result<(), Error> {
+fn start_as(how: &str, slot: u32) -> Result<(), Error> {
     match how {
         "ok" => {}
         "error" => return Err(Error::new("the configuration says: start with an error")),
@@ -84,6 +98,17 @@ fn start_as(how: &str) -> Result<(), Error> {
         "exit" => process::leave(),
         "hang" => hang(),
         "abort" => std::process::abort(),
+        other if other.starts_with("beyond:") => {
+            let (slots, how) = other["beyond:".len()..].split_once(':').or_status(500)?;
+            if slot >= slots.parse()? {
+                start_as(how, slot)?;
+            }
+        }
+        other if other.starts_with("file:") => {
+            while !std::path::Path::new(&other["file:".len()..]).exists() {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
         other => {
             let slow = other.strip_prefix("slow:").ok_or(Error::new(format!("no such start: {other}")))?;
             thread::sleep(millis(slow)?);
