@@ -269,6 +269,10 @@ fn an_instance_of_the_template_serves_as_another_user() {
     assert!(ids.starts_with("uid=65534"), "{ids}");
     let log = systemd.log();
     assert!(!log.contains("[WARNING]") && !log.contains("[ERROR]"), "something is kept from it: {log}");
+    // The handlers of a dying worker can do their work, too.
+    let crash = systemd.client_of(socket).last_get("/segv").expect("an answer for the client of a crash");
+    assert_eq!(crash.status, 500);
+    systemd.wait_for_log("crashed: SIGSEGV", 1);
     systemd.order(&["stop", "unirs@shop.service"]);
     assert_eq!(systemd.show("unirs@shop.service", "Result"), "success");
 }
