@@ -251,6 +251,21 @@ fn workers_that_have_served_enough_are_forked_anew() {
     assert_eq!(server.count_log("Booting mold"), 1);
 }
 
+#[test]
+fn a_forked_worker_crashes_as_any_other() {
+    let server = preloading(2).set("timeout", 1).start();
+    for (target, status) in [("/segv", 500), ("/abort", 500), ("/exit", 500), ("/hang", 504)] {
+        let workers = wait_workers(&server, 2, &[]);
+        assert_eq!(server.get(target).status, status, "{target}");
+        wait_until(format_args!("its worker is replaced after {target}"), || {
+            let now = titled(&server, "worker");
+            (now.len() == 2 && now != workers).then_some(())
+        });
+        assert_eq!(server.get("/").status, 200);
+    }
+    assert_eq!(server.count_log("Booting mold"), 1, "the mold has not noticed");
+}
+
 /// An application each of whose answers leaves a process behind that has no parent and ends when there is a file `go`.
 const LEAVES_ORPHANS: &str = r#"
     #include <stdio.h>

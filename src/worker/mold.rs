@@ -65,6 +65,7 @@ pub(crate) fn cast(mut boot: Boot) -> ! {
 fn prepare(boot: &mut Boot) -> Result<(Running, &'static ForkedServices, SignalPipe), Failure> {
     boot.board.read_only().map_err(|error| Failure::boot("protect the scoreboard", error))?;
     boot.ledger.read_only().map_err(|error| Failure::boot("protect the ledger", error))?;
+    debug!("boot: protect the board");
     boot::become_one_of_ours(boot)?;
     set_title(boot);
     let services = ForkedServices::new().map_err(|error| Failure::boot("make room for counters", error))?;
@@ -85,9 +86,11 @@ fn set_title(boot: &Boot) {
 fn start(boot: &Boot, services: &'static ForkedServices) -> Result<Running, String> {
     let app: Application =
         application::load(&boot.settings, boot.image.clone()).map_err(|error| error.to_string())?;
+    debug!("boot: load the application");
     let facts = application::mold_facts(&boot.settings, boot.generation);
     let running = app.start(facts, services).map_err(|error| error.to_string())?;
     check_threads()?;
+    debug!("boot: start the application");
     Ok(running)
 }
 
@@ -218,6 +221,7 @@ impl Mold {
     }
 }
 
+/// What a worker has of its own beside what its mold had; the rights are the mold's, which has dropped the others.
 fn settle(
     boot: &Boot,
     app: &Running,
@@ -239,6 +243,6 @@ fn settle(
     debug!("boot: prepare for a crash");
     let facts = application::facts(&boot.settings, boot.slot, boot.generation);
     app.post_fork(&facts).map_err(Failure::application)?;
-    debug!("boot: fork hook of the application");
+    debug!("boot: tell the application of the fork");
     Ok(seat)
 }

@@ -356,7 +356,10 @@ typedef struct unirs_application {
      * none.
      */
     const uint32_t *waiters;
-    /** Makes the application's state, before the first request. UNIRS_OK, or unirs_fail(error, text). */
+    /**
+     * Makes the application's state, before the first request. UNIRS_OK, or unirs_fail(error, text). With `preload_app` it
+     * runs once for all workers, in a process that forks them and serves nobody; it may start no thread there.
+     */
     int32_t (*start)(const unirs_host *host, void **state, unirs_error *error);
     /** With `preload_app`: before a worker is forked from the process that ran `start`. */
     void (*before_fork)(void *state);

@@ -78,6 +78,9 @@ pub trait App: Send + Sync + Sized + 'static {
 
     /// Makes the application, on the worker's main thread, before the first request.
     ///
+    /// With `preload_app` it runs once for all workers, in a process that forks them and serves nobody: what cannot be shared
+    /// over a fork belongs into [`post_fork`](App::post_fork), and a thread that is started here is refused.
+    ///
     /// # Errors
     /// The worker does not become ready; the text of the error reaches the log and whoever asked for the reload.
     fn start(startup: &Startup) -> Result<Self, Error>;
@@ -96,7 +99,7 @@ pub trait App: Send + Sync + Sized + 'static {
     }
 
     /// The worker leaves; no call is under way any more. The application is dropped afterwards. The process then ends
-    /// without running destructors of statics.
+    /// without running destructors of statics. With `preload_app` it does not run in the process that forks the workers.
     fn stop(&self) {}
 
     /// First thing on each thread that will be in `call`; threads are counted from 0.
