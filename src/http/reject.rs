@@ -55,6 +55,8 @@ rejects! {
     BARE_CR = 400, "CR without LF before the request line";
     /// RFC 9112 §2.2 allows one to be skipped; so do we, and no more.
     EMPTY_LINES = 400, "more than one empty line before the request line";
+    /// RFC 9110 §15.6.4: the request is as it should be, and was not begun.
+    STOPPING = 503, "the server is stopping, and has not begun with this request";
     /// Also what a TLS client gets from a plain listener.
     NOT_HTTP = 400, "the first byte cannot begin a request line";
     /// `limit_request_line`.

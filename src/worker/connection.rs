@@ -175,6 +175,9 @@ impl Hand {
     }
 
     fn call(&mut self, mut exchange: Box<Exchange>) -> Step {
+        if self.begins_nothing() {
+            return self.turn_away(exchange);
+        }
         if !exchange.host.has_room_to_read() {
             let wanted = exchange.host.wanted_room();
             self.buffers.grow(&mut exchange.host.wire().input, wanted);
@@ -259,6 +262,9 @@ impl Hand {
         match state {
             State::Vacant | State::Call => Step::Closed,
             State::Idle(wire) | State::Lingering { wire, .. } => self.close(*wire),
+            State::Head(exchange) | State::Body(exchange) if self.engine.last_call() <= self.turn => {
+                self.turn_away(exchange)
+            }
             State::Head(exchange) => self.reject(exchange, Reject::HEAD_TIMED_OUT),
             State::Body(exchange) => self.reject(exchange, Reject::BODY_TIMED_OUT),
             State::Write(exchange) => self.break_off(exchange, Refusal::TimedOut),

@@ -2,8 +2,13 @@
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicU8, AtomicU64};
+use std::time::Duration;
 
-use super::rules::Rules;
+use super::rules::{Rules, nanoseconds};
+use super::table::NEVER;
+
+/// So long before a retiring worker's time is over it gives up requests that have not come to their end.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// The way, in the order in which one may follow another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +54,18 @@ impl Course {
             self.since.store(now, Relaxed);
         }
         is_forward && self.heading.fetch_max(heading as u8, AcqRel) < heading as u8
+    }
+
+    /// When a request that is still on its way is turned away: a little before the master kills who has not left.
+    pub(super) fn last_call(&self, rules: &Rules) -> u64 {
+        match self.heading() {
+            Heading::Serving => NEVER,
+            Heading::Reload | Heading::Stop | Heading::Orphaned => {
+                let margin = nanoseconds(LAST_CALL).min(rules.graceful / 4);
+                self.since().saturating_add(rules.graceful - margin)
+            }
+            Heading::Quick => 0,
+        }
     }
 
     /// When an idle connection has to go that could otherwise stay until `deadline`.

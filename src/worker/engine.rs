@@ -313,7 +313,18 @@ impl Engine {
 
     /// When something has to be done about a connection in this state.
     pub(super) fn deadline(&self, state: &State) -> u64 {
-        state.deadline(&self.rules, |idle| self.course.idle_deadline(idle, &self.rules))
+        let deadline = state.deadline(&self.rules, |idle| self.course.idle_deadline(idle, &self.rules));
+        match state {
+            State::Head(_) | State::Body(_) => deadline.min(self.last_call()),
+            State::Vacant | State::Idle(_) | State::Call | State::Write(_) | State::Lingering { .. } => {
+                deadline
+            }
+        }
+    }
+
+    /// When a request that is still on its way is turned away.
+    pub(super) fn last_call(&self) -> u64 {
+        self.course.last_call(&self.rules)
     }
 
     /// The same, and sees to it that somebody looks then.

@@ -67,6 +67,9 @@ impl Hand {
                 }
             }
         }
+        if self.begins_nothing() {
+            self.see_everybody_off();
+        }
         self.flush_log();
         self.desk.show_access(None);
         self.thread
@@ -113,7 +116,7 @@ impl Hand {
     }
 
     /// Goes on with the connection in a claimed place.
-    fn go_on(&mut self, index: u32, held: &mut State) {
+    pub(super) fn go_on(&mut self, index: u32, held: &mut State) {
         let step = self.drive(std::mem::replace(held, State::Call));
         self.settle(index, held, step);
     }
@@ -135,7 +138,7 @@ impl Hand {
     }
 
     /// Puts a connection back in its place, watched and with its deadline, or frees the place.
-    fn settle(&mut self, index: u32, held: &mut State, step: Step) {
+    pub(super) fn settle(&mut self, index: u32, held: &mut State, step: Step) {
         let (mut state, again) = match step {
             Step::Wait(state) => (state, false),
             Step::Yield(state) | Step::Next(state) => (state, true),

@@ -13,6 +13,7 @@ mod crew;
 mod doors;
 mod engine;
 mod exchange;
+mod farewell;
 mod hand;
 mod harvest;
 mod incoming;

@@ -40,6 +40,8 @@ pub(super) struct Rules {
     pub keepalive: u64,
     /// The same, once the server stops.
     pub keepalive_at_stop: u64,
+    /// How long a worker may take that retires.
+    pub graceful: u64,
     /// The most connections at once.
     pub connections: usize,
 }
@@ -64,6 +66,7 @@ impl Rules {
             write_timeout: settings.write_timeout,
             keepalive,
             keepalive_at_stop: keepalive.min(nanoseconds(IDLE_AT_STOP)),
+            graceful: nanoseconds(settings.graceful_timeout),
             connections: settings.worker_connections,
         }
     }
