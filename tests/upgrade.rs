@@ -38,7 +38,11 @@ fn wait_promoted(server: &mut Server, new: Pid) {
 fn retire_old(server: &mut Server, new: Pid, signal: Signal) {
     let old = server.master();
     server.signal(signal);
-    wait_until("the old master ends", || process::is_dead(old).then_some(()));
+    wait_until("the old master ends", || {
+        assert!(named(server, PIDFILE).is_some(), "there is a pidfile at all times");
+        process::is_dead(old).then_some(())
+    });
+    assert!(named(server, PIDFILE).is_some(), "there is a pidfile at all times");
     wait_promoted(server, new);
 }
 
