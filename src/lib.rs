@@ -7,7 +7,6 @@
 pub mod app;
 pub mod cli;
 pub mod http;
-#[allow(dead_code, unused_imports)] // until the worker writes it and the master reads it
 mod last_words;
 mod listener;
 pub mod log;

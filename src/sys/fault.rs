@@ -200,3 +200,94 @@ pub(crate) fn read_pieces(path: &std::ffi::CStr, mut take: impl FnMut(&[u8]) -> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::raise;
+    use nix::sys::wait::WaitStatus;
+
+    use super::*;
+    use crate::sys::altstack;
+    use crate::sys::testing::{alone, forked};
+
+    fn killed_by(status: WaitStatus) -> Option<Signal> {
+        match status {
+            WaitStatus::Signaled(_, signal, _) => Some(signal),
+            _ => None,
+        }
+    }
+
+    fn crash() {
+        // SAFETY: none; the fault is the point.
+        unsafe { std::ptr::without_provenance_mut::<u8>(64).write_volatile(1) };
+    }
+
+    fn crash_again(_: &Fault) -> Then {
+        crash();
+        Then::GoOn
+    }
+
+    fn fill_the_stack(depth: u64) -> u64 {
+        let frame = std::hint::black_box([depth; 512]);
+        if depth == u64::MAX { 0 } else { fill_the_stack(depth + 1) + frame[7] }
+    }
+
+    #[test]
+    fn the_process_dies_of_what_it_would_have_died_of() {
+        if !alone("sys::fault::tests::the_process_dies_of_what_it_would_have_died_of") {
+            return;
+        }
+        let prepared = |first| {
+            altstack::give().unwrap();
+            prepare(Response { first, second: || {} }).unwrap();
+        };
+        for signal in SIGNALS {
+            let raised = forked(|| {
+                prepared(|_| Then::Die);
+                raise(signal).unwrap();
+                0
+            });
+            assert_eq!(killed_by(raised), Some(signal), "{signal} that was sent");
+            let second = forked(|| {
+                prepared(crash_again);
+                raise(signal).unwrap();
+                0
+            });
+            assert_eq!(killed_by(second), Some(signal), "a fault while {signal} is handled");
+        }
+        let fault = forked(|| {
+            prepared(|_| Then::Die);
+            crash();
+            0
+        });
+        assert_eq!(killed_by(fault), Some(Signal::SIGSEGV));
+        let overflow = forked(|| {
+            prepared(|_| Then::Die);
+            i32::from(fill_the_stack(0) == 1)
+        });
+        assert_eq!(killed_by(overflow), Some(Signal::SIGSEGV), "a full stack");
+        let aborted = forked(|| {
+            prepared(|_| Then::Die);
+            std::process::abort()
+        });
+        assert_eq!(killed_by(aborted), Some(Signal::SIGABRT));
+    }
+
+    #[test]
+    fn a_thread_that_is_to_go_on_goes_on_and_can_be_told_again() {
+        if !alone("sys::fault::tests::a_thread_that_is_to_go_on_goes_on_and_can_be_told_again") {
+            return;
+        }
+        let status = forked(|| {
+            prepare(Response { first: |_| Then::GoOn, second: || process_ends() }).unwrap();
+            raise(Signal::SIGABRT).unwrap();
+            raise(Signal::SIGABRT).unwrap();
+            7
+        });
+        assert!(matches!(status, WaitStatus::Exited(_, 7)), "{status:?}");
+    }
+
+    fn process_ends() {
+        crate::sys::process::exit_now(1)
+    }
+}

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tracing::debug;
@@ -98,6 +98,8 @@ pub(super) struct Engine {
     pub(super) pages: Pages,
     /// Calls that go on although their exchange has ended: they were over their time.
     pub(super) strays: AtomicUsize,
+    /// There was one.
+    pub(super) has_strayed: AtomicBool,
 }
 
 /// What an engine is made of.
@@ -160,6 +162,7 @@ impl Engine {
             request_ids: AtomicU64::new(wall),
             pages,
             strays: AtomicUsize::new(0),
+            has_strayed: AtomicBool::new(false),
             requests_left: parts.request_limit.map(|limit| AtomicU64::new(limit.get())),
         })
     }

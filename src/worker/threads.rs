@@ -1,6 +1,9 @@
 //! The threads of a worker: mustered before it is Ready, at work until the crew is dismissed, seen off at the end.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
@@ -36,6 +39,13 @@ pub(super) struct Crewed {
     /// Each other thread sends one word when it has left.
     left: Receiver<()>,
     others: usize,
+    roll_call: Arc<RollCall>,
+}
+
+/// Who is still there, for the case that the main thread cannot see to the end: it is a stray itself.
+struct RollCall {
+    present: AtomicUsize,
+    main_has_left: AtomicBool,
 }
 
 /// Why a worker has no threads.
@@ -52,8 +62,10 @@ impl Crewed {
         let main = engine.app.thread_start(0).map_err(NoCrew::Refused)?;
         let (started, all_started) = mpsc::channel();
         let (leaves, left) = mpsc::channel();
+        let roll_call =
+            Arc::new(RollCall { present: AtomicUsize::new(size), main_has_left: AtomicBool::new(false) });
         for number in 1..size {
-            spawn(engine, number, started.clone(), leaves.clone()).map_err(|error| {
+            spawn(engine, number, started.clone(), leaves.clone(), roll_call.clone()).map_err(|error| {
                 NoCrew::NoThread(format!("cannot make thread {number} of {size}: {error} {HINT}"))
             })?;
         }
@@ -64,12 +76,13 @@ impl Crewed {
                 NoCrew::NoThread(format!("cannot make the lookout's thread: {error} {HINT}"))
             })?;
         }
-        Ok(Crewed { engine, main, left, others: size.saturating_sub(1) })
+        Ok(Crewed { engine, main, left, others: size.saturating_sub(1), roll_call })
     }
 
     /// Works until the crew is dismissed and everybody has left.
     pub(super) fn work(self) {
         let main = Hand::new(self.engine, 0, self.main).work();
+        self.roll_call.main_has_left.store(true, SeqCst);
         self.engine.app.thread_stop(main);
         for still_there in (1..=self.others).rev() {
             while self.left.recv_timeout(QUICK).is_err() {
@@ -82,11 +95,27 @@ impl Crewed {
     }
 }
 
+impl RollCall {
+    /// A thread other than the main one leaves. The last that can ends the process if the main thread is in a call that
+    /// was over its time.
+    fn leave(&self, engine: &Engine) {
+        let still_there = self.present.fetch_sub(1, SeqCst) - 1;
+        let strays = engine.strays();
+        if strays > 0 && still_there <= strays && !self.main_has_left.load(SeqCst) {
+            warn!(
+                "leaving at once with {still_there} threads in the application, the main thread among them"
+            );
+            process::exit_now(0);
+        }
+    }
+}
+
 fn spawn(
     engine: &'static Engine,
     number: usize,
     started: Sender<Result<(), ThreadError>>,
     leaves: Sender<()>,
+    roll_call: Arc<RollCall>,
 ) -> io::Result<()> {
     let stack = engine.app.stack_size().unwrap_or(STACK);
     let life = move || {
@@ -105,6 +134,7 @@ fn spawn(
         }
         // The main thread may have left without waiting.
         let _ = leaves.send(());
+        roll_call.leave(engine);
     };
     thread::Builder::new().name(format!("unirs-{number}")).stack_size(stack).spawn(life).map(drop)
 }

@@ -84,6 +84,27 @@ static void crash(const char *how, size_t len)
     }
 }
 
+/* Sleeps on until there is a file of this name in the working directory. */
+static void wait_for(const char *file)
+{
+    while (access(file, F_OK) != 0)
+        usleep(10000);
+}
+
+/* Answers when it is too late, and writes down what the host says to that. */
+static int32_t answer_late(unirs_exchange *exchange)
+{
+    FILE *file;
+    int32_t result;
+    wait_for("go-on");
+    result = unirs_text(host, exchange, 200, "too late");
+    file = fopen("result.new", "w");
+    fprintf(file, "%d", (int)result);
+    fclose(file);
+    rename("result.new", "result");
+    return result;
+}
+
 static int32_t call(void *state, void *thread, unirs_exchange *exchange)
 {
     static const char half[] = "half";
@@ -98,6 +119,20 @@ static int32_t call(void *state, void *thread, unirs_exchange *exchange)
         host->write(exchange, half, sizeof half - 1);
         host->flush(exchange);
         write_nowhere();
+    }
+    if (unirs_is(path, "/late"))
+        return answer_late(exchange);
+    if (unirs_is(path, "/wait"))
+        wait_for("answer");
+    if (unirs_is(path, "/streaming-stuck")) {
+        host->begin(exchange, &head, -1);
+        host->write(exchange, half, sizeof half - 1);
+        host->flush(exchange);
+        wait_for("never");
+    }
+    if (unirs_is(path, "/answered-stuck")) {
+        unirs_text(host, exchange, 201, "in time");
+        wait_for("never");
     }
     if (unirs_is(path, "/answered")) {
         unirs_text(host, exchange, 201, "in time");

@@ -196,7 +196,6 @@ impl Desk {
                 Taken::Cut => job.wire_ref().cut(),
             }
         }
-        self.lane.leave_app();
     }
 
     /// Gives the client an answer, if one can be given, and writes the access lines.
@@ -266,10 +265,10 @@ impl Desk {
 
     /// What the record says of the exchange and of the worker.
     pub(super) fn describe(&self, draft: &Draft) {
-        let engine = self.engine;
-        let slot = engine.seat.board().slot(engine.seat.index());
-        let served = (0..slot.lanes()).filter(|lane| slot.lane(*lane).exchange().is_some()).count();
-        draft.parked(engine.connections.occupied().saturating_sub(served) as u64);
+        // A worker that retires lets nobody down who waits in it.
+        if self.taken().is_none() {
+            draft.parked(self.engine.parked() as u64);
+        }
         let Some(job) = self.job.look().filter(|_| self.stage() != Stage::Idle) else { return };
         let input = job.wire_ref().input.filled();
         let in_app = match self.lane.in_app_since() {

@@ -94,12 +94,14 @@ fn answer_summons(desk: &'static Desk, fault: &Fault) -> Then {
         return Then::GoOn;
     }
     let said = desk.speak_to_client(504);
-    if desk.engine.crew.is_shared() {
+    if desk.engine.has_others_when_this_strays() {
         desk.take(said);
         record(Cause::Overtime, Some(desk), said, Some(fault));
-        desk.engine.let_stray();
+        desk.lane.leave_app();
+        desk.engine.say_that_it_retires();
         return Then::GoOn;
     }
+    // No thread is left that could go on.
     record(Cause::Overtime, Some(desk), said, Some(fault));
     desk.say_good_bye();
     process::exit_now(EXIT_OVERTIME.into())

@@ -17,10 +17,14 @@ use crate::scoreboard::SlotState;
 use crate::sys::clock;
 
 impl Engine {
-    /// From a signal handler: a call is a stray now. The worker is to retire: whoever waits for events sees to it, and if
-    /// nobody does, the master.
-    pub(super) fn let_stray(&self) {
-        self.strays.fetch_add(1, Relaxed);
+    /// From a signal handler: a call is a stray now. Is there another thread that can go on?
+    pub(super) fn has_others_when_this_strays(&self) -> bool {
+        self.strays.fetch_add(1, Relaxed) + 1 < self.seat.board().lanes()
+    }
+
+    /// From a signal handler: the worker is to retire. Whoever waits for events sees to it, and if nobody does, the master.
+    pub(super) fn say_that_it_retires(&self) {
+        self.has_strayed.store(true, Relaxed);
         self.seat.set_state(SlotState::Draining);
         let _ = self.nudge.write(1); // a full counter has woken it already
     }
@@ -30,11 +34,19 @@ impl Engine {
         self.strays.load(Relaxed)
     }
 
-    /// A thread may not come back, so that others have to go on in this worker's place.
+    /// A thread may not come back, so that others have to go on in this worker's place; and one that has come back has shown
+    /// that it may.
     pub(in super::super) fn retire_for_strays(&self) {
-        if self.strays() > 0 {
+        if self.has_strayed.load(Relaxed) {
             self.head_for(Heading::Reload);
         }
+    }
+
+    /// How many connections nobody is serving.
+    pub(super) fn parked(&self) -> usize {
+        let slot = self.seat.board().slot(self.seat.index());
+        let served = (0..slot.lanes()).filter(|lane| slot.lane(*lane).exchange().is_some()).count();
+        self.connections.occupied().saturating_sub(served)
     }
 }
 
@@ -53,6 +65,7 @@ impl Hand {
             access.forget(self.desk.take_written());
         }
         self.engine.strays.fetch_sub(1, Relaxed);
+        self.engine.retire_for_strays();
         job.abandon();
         let wire = job.disengage();
         self.exchanges.push(exchange);
