@@ -98,6 +98,8 @@ fn each_response_has_exactly_one_line_whoever_made_it() {
         assert!(line.contains(&format!("\" {status} ")), "{status}: {line}");
     }
     assert_eq!(seen.len(), 5, "{seen:?}");
+    assert!(seen[3].contains("\"GET /xxxx"), "what was refused is shown as it came: {}", seen[3]);
+    assert!(seen[4].contains("\"GET / HTTP/1.1\" 400 "), "{}", seen[4]);
 }
 
 #[test]

@@ -55,7 +55,10 @@ impl Job {
                 let head = &self.head;
                 (head.method(input), head.target(input), self.decoded_path(), head.query(input))
             }
-            None => (UNKNOWN, UNKNOWN, UNKNOWN, None),
+            None => {
+                let (method, target) = as_received(input);
+                (method, target, target, None)
+            }
         };
         AccessRecord {
             peer: self.wire_ref().peer.address(),
@@ -98,5 +101,41 @@ impl Fields for SentHead {
     }
 }
 
-/// What the access log shows of a request that was not understood.
+/// What the access log shows where there is nothing.
 const UNKNOWN: &[u8] = b"-";
+
+/// No more than this is shown of a method, or of a target, that was refused.
+const LONGEST_METHOD: usize = 32;
+const LONGEST_TARGET: usize = 1024;
+
+/// The first two words of a request that was refused, as far as they have come: whoever reads the log wants to know what
+/// somebody tried. The log escapes them.
+fn as_received(input: &[u8]) -> (&[u8], &[u8]) {
+    let mut lines = input.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|line| !line.is_empty());
+    let mut words =
+        lines.next().unwrap_or_default().split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    let mut word = |longest: usize| match words.next() {
+        Some(word) => &word[..word.len().min(longest)],
+        None => UNKNOWN,
+    };
+    (word(LONGEST_METHOD), word(LONGEST_TARGET))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_request_is_shown_as_far_as_it_came() {
+        let shown = |input: &str| {
+            let (method, target) = as_received(input.as_bytes());
+            format!("{} {}", method.escape_ascii(), target.escape_ascii())
+        };
+        assert_eq!(shown("GET /a?b HTTP/2.0\r\nHost: a\r\n\r\n"), "GET /a?b");
+        assert_eq!(shown("\r\nget  /a"), "get /a");
+        assert_eq!(shown("\u{16}\u{3}\u{1}"), "\\x16\\x03\\x01 -");
+        assert_eq!(shown("\r\n"), "- -");
+        assert_eq!(shown(""), "- -");
+        assert_eq!(as_received(&[b'x'; 5000]).0.len(), LONGEST_METHOD);
+    }
+}
