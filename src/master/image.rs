@@ -1,11 +1,13 @@
 //! The image of a generation's application, as the master has it: made empty, handed to every worker, and never read here.
 
 use std::ffi::CString;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use tracing::{debug, warn};
 
+use crate::log::cause;
 use crate::settings::{AppSource, Settings};
 use crate::sys::image as memory;
 
@@ -36,10 +38,11 @@ impl Image {
             Ok(image) => Image::Open(Arc::new(image)),
             Err(error) => {
                 warn!(
-                    "{} is loaded from its path and not from a copy in memory: {error}. So whoever overwrites or \
+                    "{} is loaded from its path and not from a copy in memory, since {}. So whoever overwrites or \
                      truncates it crashes its workers, and a worker that is started later runs what is there then: \
                      install a new one by rename, and send HUP",
-                    path.display()
+                    path.display(),
+                    why_not(&error)
                 );
                 Image::None
             }
@@ -71,6 +74,15 @@ impl Master {
             generation.image.settle();
             debug!("generation {number} loads its application from {}", whence(&generation.image));
         }
+    }
+}
+
+fn why_not(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "this system executes nothing from memory (vm.memfd_noexec)".to_owned()
+        }
+        _ => format!("none can be made: {}", cause(error)),
     }
 }
 
