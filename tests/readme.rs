@@ -8,7 +8,7 @@ use std::process::Command;
 use support::{Server, Setup, source_tree, unirs};
 
 /// Each promise of the README, beginning as it does there, and a test that would fail if it were broken.
-const PROMISES: [(&str, &str, &str); 18] = [
+const PROMISES: [(&str, &str, &str); 20] = [
     ("A reload loses no request", "reload", "no_request_fails_over_reloads_under_load"),
     ("A reload that cannot work", "reload", "hup_keeps_the_old_workers_when_the_new_library_does_not_load"),
     (
@@ -22,6 +22,12 @@ const PROMISES: [(&str, &str, &str); 18] = [
         "the_application_starts_once_and_every_worker_is_told_that_it_was_forked",
     ),
     ("New workers are ready", "reload", "a_request_under_way_is_answered_by_the_worker_that_began_it"),
+    ("Another binary takes", "upgrade", "no_request_is_lost_while_the_new_master_takes_the_old_ones_place"),
+    (
+        "Another binary that does not",
+        "upgrade_failures",
+        "a_program_that_cannot_run_or_does_not_serve_changes_nothing",
+    ),
     ("A stop answers everything", "stop", "term_under_load_answers_everything_that_was_accepted"),
     ("A worker that dies", "deaths", "a_killed_worker_is_replaced_and_the_others_are_not_disturbed"),
     (
@@ -50,11 +56,14 @@ const PROMISES: [(&str, &str, &str); 18] = [
 ];
 
 /// Commands that this test does not run, and what does.
-const ELSEWHERE: [(&str, &str); 4] = [
+const ELSEWHERE: [(&str, &str); 7] = [
     ("cargo test", "the last step of .ci/run"),
     ("cargo test --workspace", "the last step of .ci/run"),
     ("cargo build --release", ".ci/run builds it by its first step"),
     (".ci/run", "it runs this"),
+    ("kill -USR2 $(cat unirs.pid)", "tests/upgrade.rs"),
+    ("kill -TERM $(cat unirs.pid)", "tests/upgrade.rs"),
+    ("kill -TERM $(cat unirs.pid.2)", "tests/upgrade.rs"),
 ];
 
 fn readme() -> String {
