@@ -117,3 +117,41 @@ fn look_up(frames: &[u64], maps: &Maps, trusted: Vec<File>) -> Vec<Vec<Function>
     }
     known
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::wait::WaitStatus;
+
+    use super::*;
+    use crate::sys::testing::{alone, forked};
+
+    #[inline(never)]
+    fn where_it_was() {
+        std::hint::black_box(());
+    }
+
+    #[test]
+    fn names_are_found_by_a_process_without_privileges() {
+        let test = "symbolizer::tests::names_are_found_by_a_process_without_privileges";
+        if !alone(test) || !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let status = forked(|| {
+            let case = Case {
+                headline: "head".to_owned(),
+                frames: vec![where_it_was as fn() as usize as u64],
+                maps: std::fs::read("/proc/self/maps").unwrap(),
+                application: None,
+            };
+            let identity = Identity { uid: 65534, gid: 65533 };
+            let record = run(Errand { case, image: None, library: None, identity }).unwrap();
+            assert!(record.contains("where_it_was (unirs-"), "{record}");
+            assert!(std::fs::File::open("/etc/shadow").is_err());
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            assert!(status.contains("Uid:\t65534\t65534\t65534\t65534"), "{status}");
+            assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
+            7
+        });
+        assert!(matches!(status, WaitStatus::Exited(_, 7)), "{status:?}");
+    }
+}

@@ -17,8 +17,12 @@ struct Scene {
 
 impl Scene {
     fn new(class: &str) -> Scene {
-        let setup =
-            Setup::new().set("worker_class", class).set("threads", 2).set("workers", 2).set("timeout", 2);
+        let setup = Setup::new()
+            .set("worker_class", class)
+            .set("threads", 2)
+            .set("workers", 2)
+            .set("timeout", 2)
+            .set("graceful_timeout", 5);
         let library = compile_c(setup.dir(), "scribbler", SCRIBBLER, "");
         let server = setup.configure(|config| config.library(&library)).start();
         let bystander = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().expect("sleep");
