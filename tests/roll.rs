@@ -234,3 +234,22 @@ fn an_address_that_is_to_be_dropped_is_served_until_the_commit() {
     wait_for_generation(&server, 2, 3);
     wait_until("the dropped address refuses", || Client::tcp(extra).is_err().then_some(()));
 }
+
+#[test]
+fn an_old_master_that_stops_in_a_roll_leaves_the_new_one_its_listeners() {
+    let setup = Setup::new().set("workers", 2).set("max_surge", 1).set("pidfile", "unirs.pid");
+    let mut server = setup.start();
+    server.signal(Signal::SIGUSR2);
+    server.wait_for_log("serves beside this one", 1);
+    hup(&mut server, |config| config.app("start", "beyond:1:hang"));
+    server.wait_for_log("Booting worker", 6);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_exit(), 0);
+    server.wait_for_log("Master has been promoted", 1);
+    let new = server.adopt_daemon("unirs.pid");
+    for _ in 0..4 {
+        assert_eq!(server.get("/").status, 200);
+    }
+    process::signal(new, Signal::SIGTERM);
+    wait_until("the new master ends", || process::is_dead(new).then_some(()));
+}

@@ -88,9 +88,16 @@ impl Master {
         }
     }
 
+    /// Each once, although two generations may have had it: what is decided for one must not be decided again.
     fn take_left_listeners(&mut self) -> Vec<Arc<Listener>> {
         let leaving = self.generations.iter_mut().filter(|generation| generation.is_leaving());
-        leaving.flat_map(|generation| std::mem::take(&mut generation.listeners)).collect()
+        let mut left: Vec<Arc<Listener>> = Vec::new();
+        for listener in leaving.flat_map(|generation| std::mem::take(&mut generation.listeners)) {
+            if !left.iter().any(|other| Arc::ptr_eq(other, &listener)) {
+                left.push(listener);
+            }
+        }
+        left
     }
 
     fn is_used(&self, listener: &Arc<Listener>) -> bool {
