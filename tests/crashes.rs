@@ -30,8 +30,17 @@ fn crash(server: &Server, target: &str) -> Result<Response, Broken> {
     server.wait_replaced(&[victim], 2);
     assert_eq!(neighbour.get("/").expect("the neighbour's connection").text(), other.to_string(), "{target}");
     assert!(server.workers().contains(&other), "{target}: the neighbour lives");
-    server.wait_for_log(&format!("Worker (pid:{victim})"), 1);
+    wait_for_death(server, victim);
     answer
+}
+
+/// Waits for the line about a worker's end, which follows the record of its crash.
+fn wait_for_death(server: &Server, victim: nix::unistd::Pid) {
+    let name = format!("Worker (pid:{victim})");
+    let is_its_end = |line: &str| line.contains(&name) && line.contains("requests served");
+    wait_until(format_args!("the log says how {victim} ended"), || {
+        server.log().lines().any(is_its_end).then_some(())
+    });
 }
 
 fn neighbour(server: &Server, victim: nix::unistd::Pid) -> (Client, nix::unistd::Pid) {

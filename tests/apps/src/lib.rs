@@ -157,9 +157,9 @@ fn hold(_: &TestApp, request: &mut Request) -> Result<&'static str, Error> {
     Ok("held\n")
 }
 
-/// As `sleep`, but says so before.
+/// As `sleep`, but says before that it may be so long, and longer: nobody wakes up on the dot.
 fn extend(app: &TestApp, request: &mut Request) -> Result<Response, Error> {
-    request.extend(millis(&part(request, "ms")?)?);
+    request.extend(millis(&part(request, "ms")?)? + Duration::from_secs(60));
     sleep(app, request)
 }
 
