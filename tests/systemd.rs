@@ -56,6 +56,7 @@ const TESTS: &[(&str, fn())] = tests![
     a_reload_returns_when_the_new_generation_serves_and_fails_when_it_was_refused,
     notify_reload_is_what_the_drop_in_says,
     an_upgrade_keeps_the_unit_active_with_a_new_main_pid,
+    a_stop_while_there_are_two_masters_cuts_nobody,
 ];
 
 fn show(text: &str) {
@@ -323,13 +324,7 @@ fn notify_reload_is_what_the_drop_in_says() {
 
 fn an_upgrade_keeps_the_unit_active_with_a_new_main_pid() {
     let systemd = started(BoxSetup::new());
-    let old = systemd.show("unirs.service", "MainPID");
-    systemd.order(&["kill", "--kill-whom=main", "--signal=USR2", "unirs.service"]);
-    wait_within(PATIENCE, "systemd names another main process", || {
-        let now = systemd.show("unirs.service", "MainPID");
-        (now != "0" && now != old).then_some(())
-    });
-    let new = systemd.show("unirs.service", "MainPID");
+    let (old, new) = upgrade(&systemd);
     let term = systemd.run(&["bash", "-c", &format!("kill -TERM {old}")]);
     assert!(term.status.success(), "{term:?}");
     wait_until("the old master has gone", || (!systemd.path(&format!("/proc/{old}")).exists()).then_some(()));
@@ -344,4 +339,31 @@ fn an_upgrade_keeps_the_unit_active_with_a_new_main_pid() {
     assert_eq!(client.answer().expect("the request under way").status, 200);
     assert!(end(stop).status.success());
     assert_eq!(systemd.show("unirs.service", "Result"), "success");
+}
+
+fn a_stop_while_there_are_two_masters_cuts_nobody() {
+    let systemd = started(BoxSetup::new());
+    upgrade(&systemd);
+    // Each of the two workers has one of them: who is in a call takes no other.
+    let mut clients = [(); 2].map(|()| systemd.client());
+    for client in &mut clients {
+        client.send("GET /sleep/2000 HTTP/1.1\r\nHost: a\r\n\r\n").expect("a request");
+    }
+    let stop = systemd.begin(&["stop", "unirs.service"]);
+    for client in &mut clients {
+        assert_eq!(client.answer().expect("the request under way").status, 200);
+    }
+    assert!(end(stop).status.success());
+    assert_eq!(systemd.show("unirs.service", "ActiveState"), "inactive");
+}
+
+/// USR2; the main process before, and the one that systemd names when the new master serves beside it.
+fn upgrade(systemd: &SystemdBox) -> (String, String) {
+    let old = systemd.show("unirs.service", "MainPID");
+    systemd.order(&["kill", "--kill-whom=main", "--signal=USR2", "unirs.service"]);
+    let new = wait_within(PATIENCE, "systemd names another main process", || {
+        let now = systemd.show("unirs.service", "MainPID");
+        (now != "0" && now != old).then_some(now)
+    });
+    (old, new)
 }
