@@ -117,6 +117,16 @@ fn an_answer_that_has_begun_is_cut_and_not_spoiled() {
 }
 
 #[test]
+fn half_an_answer_that_ends_with_its_connection_does_not_look_whole() {
+    in_each_class(|class, server| {
+        let mut client = server.client();
+        client.send("GET /streaming HTTP/1.0\r\nHost: a\r\n\r\n").expect("a request");
+        let answer = client.answer();
+        assert!(answer.is_err(), "{class}: {answer:?}");
+    });
+}
+
+#[test]
 fn an_answer_that_was_whole_before_the_crash_is_sent() {
     in_each_class(|class, server| {
         let response = crash(server, "/answered").unwrap_or_else(|broken| panic!("{class}: {broken}"));
@@ -178,4 +188,14 @@ fn lines_of_answers_before_the_crash_are_not_lost() {
     assert_eq!(client.answer().expect("the second answer").status, 500);
     assert!(access_line(&server, "/first").starts_with("GET /first 200 "));
     assert!(access_line(&server, "/crash/segv").contains(" 500 "));
+}
+
+#[test]
+fn a_worker_that_comes_of_a_mold_speaks_too() {
+    let server = setup("threaded", 2).set("preload_app", true).start();
+    let response = crash(&server, "/crash/segv").unwrap_or_else(|broken| panic!("{broken}"));
+    assert_eq!(response.status, 500);
+    assert_eq!(access_line(&server, "/crash/segv"), format!("GET /crash/segv 500 {}", response.body.len()));
+    let response = crash(&server, "/crash/exit7").unwrap_or_else(|broken| panic!("{broken}"));
+    assert_eq!(response.status, 500);
 }

@@ -136,6 +136,12 @@ pub(crate) fn shutdown_write(socket: impl AsFd) -> io::Result<()> {
     Ok(net::shutdown(socket.as_fd().as_raw_fd(), Shutdown::Write)?)
 }
 
+/// When the last descriptor of it is closed, the other side sees a reset and not an end.
+pub(crate) fn reset_at_close(socket: impl AsFd) -> io::Result<()> {
+    let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
+    Ok(net::setsockopt(&socket.as_fd(), sockopt::Linger, &at_once)?)
+}
+
 /// Ends both directions, for every process that has the socket.
 pub(crate) fn shutdown_both(socket: impl AsFd) -> io::Result<()> {
     Ok(net::shutdown(socket.as_fd().as_raw_fd(), Shutdown::Both)?)

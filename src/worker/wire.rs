@@ -233,6 +233,11 @@ impl Wire {
         }
     }
 
+    /// The end of the process is no end of an answer. Async-signal-safe: setsockopt.
+    pub(super) fn break_at_end(&self) {
+        let _ = socket::reset_at_close(&self.socket); // a unix socket knows no reset
+    }
+
     /// The client sees the connection break. Async-signal-safe: shutdown.
     pub(super) fn cut(&self) {
         let _ = socket::shutdown_both(&self.socket); // a client that has gone sees it already

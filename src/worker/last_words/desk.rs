@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, compiler_fence};
 use std::time::Duration;
 
 use super::super::engine::Engine;
-use super::super::exchange::Job;
+use super::super::exchange::{Answer, Job, Stream};
 use crate::last_words::{Draft, Said, Subject};
 use crate::log::{AccessBuffer, AccessRecord, NoFields};
 use crate::scoreboard::LaneWriter;
@@ -221,7 +221,13 @@ impl Desk {
         match stage {
             Stage::Idle => (Said::Nothing, 0, 0),
             Stage::Unclean => (Said::Unsent, 0, 0),
-            Stage::Sending => (Said::Begun, job.status, job.body_bytes),
+            Stage::Sending => {
+                // A body that ends with its connection would look whole.
+                if job.answer == Answer::Streaming(Stream::UntilClose) {
+                    job.wire_ref().break_at_end();
+                }
+                (Said::Begun, job.status, job.body_bytes)
+            }
             Stage::Made if job.outgoing.is_bytes_only() => {
                 let sent = job.wire_ref().say_last(&[IoSlice::new(job.outgoing.unsent_bytes())]);
                 (if sent { Said::OwnAnswer } else { Said::NotTaken }, job.status, job.body_bytes)
