@@ -249,6 +249,33 @@ mod tests {
     }
 
     #[test]
+    fn a_new_masters_file_takes_the_name_when_nobody_holds_it() {
+        let (temp, fd) = directory();
+        let mut next = Pidfile::acquire(&fd, Path::new("pid.2")).unwrap();
+        let mut old = holder(temp.path());
+        assert!(matches!(next.promote(".2"), Err(PidfileError::Held { .. })));
+        assert!(temp.path().join("pid.2").exists());
+        old.kill().unwrap();
+        old.wait().unwrap();
+        next.promote(".2").unwrap();
+        let text = fs::read_to_string(temp.path().join("pid")).unwrap();
+        assert_eq!(text, format!("{}\n", Pid::this()));
+        assert!(next.is_at(Path::new("pid")) && !temp.path().join("pid.2").exists());
+        next.promote(".2").unwrap();
+        assert!(next.is_at(Path::new("pid")), "there is nothing to move any more");
+    }
+
+    #[test]
+    fn an_heir_is_who_its_file_names() {
+        let (temp, fd) = directory();
+        let pidfile = Pidfile::acquire(&fd, Path::new("pid")).unwrap();
+        assert!(!pidfile.has_heir(".2", Pid::from_raw(7)));
+        fs::write(temp.path().join("pid.2"), "7\n").unwrap();
+        assert!(pidfile.has_heir(".2", Pid::from_raw(7)));
+        assert!(!pidfile.has_heir(".2", Pid::from_raw(77)));
+    }
+
+    #[test]
     fn it_holds_this_pid_with_mode_0644_and_goes_away_when_removed() {
         let (temp, fd) = directory();
         let path = temp.path().join("pid");
