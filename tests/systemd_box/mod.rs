@@ -18,6 +18,9 @@ use super::support::{
 /// is not meant to be met.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long one look at a systemd that boots may take.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// The units are as they are shipped, but for this: nothing of the rest of a system is there to be started first, and the
 /// log is a file that the test can read.
 const UNIT_IN_BOX: &str = "[Unit]\nDefaultDependencies=no\nWants=\nAfter=\n";
@@ -142,7 +145,8 @@ impl SystemdBox {
         let mut booting = SystemdBox { folder, config, lifeline, shell, init: Pid::from_raw(0) };
         booting.init = booting.wait_for_init();
         wait_within(PATIENCE, "systemd takes orders", || {
-            let state = booting.systemctl(&["is-system-running"]);
+            // Asked in the middle of its boot it may never answer; asked again it does.
+            let state = booting.run_within(LOOK, &["systemctl", "is-system-running"]);
             matches!(text(&state).as_str(), "running" | "degraded").then_some(())
         });
         booting
@@ -168,7 +172,11 @@ impl SystemdBox {
 
     /// Runs a command inside, as root.
     pub(crate) fn run(&self, command: &[&str]) -> Output {
-        let limit = PATIENCE.as_secs().to_string();
+        self.run_within(PATIENCE, command)
+    }
+
+    fn run_within(&self, limit: Duration, command: &[&str]) -> Output {
+        let limit = limit.as_secs().to_string();
         Command::new("timeout")
             .args(["-k", "1", &limit, "nsenter", "--all", "--root", "--wd", "-t"])
             .arg(self.init.to_string())
