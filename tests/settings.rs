@@ -105,7 +105,7 @@ fn all_problems_of_a_file_are_said_at_once_in_the_order_of_its_lines() {
          keep-alive = 3\n\
          wsgi_app = \"shop:app\"\n\
          worker_tmp_dir = \"/dev/shm\"\n\
-         preload_app = true\n\
+         statsd_host = \"localhost:8125\"\n\
          config = \"x.toml\"\n\
          timeout = 1979-05-27\n\
          [apps.a]\n\
@@ -126,7 +126,7 @@ fn all_problems_of_a_file_are_said_at_once_in_the_order_of_its_lines() {
             "gunicorn.toml:9: wsgi_app: belongs to Python; name the application with `app`",
             "gunicorn.toml:10: worker_tmp_dir: not needed here, because signs of life are in shared memory, not in \
              files; remove it",
-            "gunicorn.toml:11: preload_app: not supported yet",
+            "gunicorn.toml:11: statsd_host: not supported yet",
             "gunicorn.toml:12: config: belongs on the command line: --config",
             "gunicorn.toml:13: timeout: expected a time such as 30, \"500ms\" or \"2h\", found a date",
             "gunicorn.toml:14: apps.a: expected builtin = \"NAME\" or library = \"PATH\" in this table",
@@ -525,7 +525,7 @@ fn help_and_version_go_to_standard_output() {
         {
             assert!(text.contains(heading), "{text}");
         }
-        assert!(!text.contains("--preload") && !text.contains("--no-daemon"), "{text}");
+        assert!(!text.contains("--certfile") && !text.contains("--no-daemon"), "{text}");
     }
     assert!(long.len() > 2 * short.len());
     assert!(short.lines().chain(long.lines()).all(|line| line.chars().count() <= 100));
