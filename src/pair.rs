@@ -38,6 +38,8 @@ pub(crate) enum Order {
     },
     /// To a new master, from the one that started it: the service manager listens to you now.
     Speak,
+    /// To a new master, from the one that started it: it leaves.
+    Leaving,
     /// To a mold: fork a worker. The worker's end of its own pair comes with it.
     Fork {
         /// The worker's slot on the board.
@@ -236,6 +238,7 @@ impl Order {
                 [b"F".as_slice(), &slot.to_le_bytes(), &request_limit.to_le_bytes()].concat()
             }
             Order::Speak => b"S.".to_vec(),
+            Order::Leaving => b"L.".to_vec(),
         }
     }
 
@@ -246,6 +249,7 @@ impl Order {
             b"Q." => Some(Order::Quick),
             b"P." => Some(Order::Ping),
             b"S." => Some(Order::Speak),
+            b"L." => Some(Order::Leaving),
             [b'O', bits @ b'0'..=b'3'] => {
                 Some(Order::Reopen { errorlog: bits & 1 != 0, accesslog: bits & 2 != 0 })
             }
@@ -261,7 +265,7 @@ impl Order {
     /// How many descriptors come with it.
     fn descriptors(&self) -> usize {
         match self {
-            Order::Retire(_) | Order::Quick | Order::Ping | Order::Speak => 0,
+            Order::Retire(_) | Order::Quick | Order::Ping | Order::Speak | Order::Leaving => 0,
             Order::Reopen { errorlog, accesslog } => usize::from(*errorlog) + usize::from(*accesslog),
             Order::Fork { .. } => 1,
         }

@@ -90,7 +90,9 @@ fn five_upgrades_in_a_row_leave_no_descriptor_and_no_zombie_behind() {
     wait_until("the fifth master holds what the first one held", || {
         (server.fds(server.master()).len() <= master).then_some(())
     });
-    assert_eq!(process::zombies(server.master()), 0);
+    wait_until("everybody who has ended is reaped", || {
+        (process::zombies(server.master()) == 0).then_some(())
+    });
     assert_eq!(server.get("/").status, 200);
     assert_eq!(get_unix(&server.path("unirs.sock")), 200);
     assert!(!server.log().contains("which has no use for it"), "a worker has a descriptor of the upgrade");
@@ -162,6 +164,21 @@ fn term_to_the_new_master_leaves_everything_to_the_old_one() {
     load.finish().assert_all_answered("two upgrades, both taken back");
     stop(&server);
     assert!(!server.path("unirs.sock").exists());
+}
+
+#[test]
+fn two_masters_that_are_both_stopped_wait_for_no_idle_connection() {
+    for old_first in [true, false] {
+        let server = setup().set("keepalive", 600).set("graceful_timeout", 600).start();
+        let mut idle: Vec<Client> = (0..8).map(|_| server.client()).collect();
+        idle.iter_mut().for_each(|client| assert_eq!(client.get("/").expect("an answer").status, 200));
+        let (old, new) = (server.master(), upgrade(&server));
+        let mut new_idle: Vec<Client> = (0..8).map(|_| server.client()).collect();
+        new_idle.iter_mut().for_each(|client| assert_eq!(client.get("/").expect("an answer").status, 200));
+        let in_turn = if old_first { [old, new] } else { [new, old] };
+        in_turn.iter().for_each(|&pid| process::signal(pid, Signal::SIGTERM));
+        wait_until("both masters end", || (process::is_dead(old) && process::is_dead(new)).then_some(()));
+    }
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub(super) struct Parent {
     pair: Option<Pair>,
     /// The numbers of the listeners that it has, too.
     shared: Vec<RawFd>,
+    /// It has said that it leaves.
+    is_leaving: bool,
 }
 
 /// Why a letter is not obeyed.
@@ -103,7 +105,7 @@ impl Handover {
         }
         let shared = letter.listeners.iter().map(|handed| handed.descriptor).collect();
         let parent = match pidfd::open(pid) {
-            Ok(life) => Some(Parent { pid, life, pair: Some(Pair::adopt(line)), shared }),
+            Ok(life) => Some(Parent { pid, life, pair: Some(Pair::adopt(line)), shared, is_leaving: false }),
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
             Err(error) => return Err(error.into()),
         };
@@ -163,12 +165,18 @@ impl Parent {
         socket::wait_readable(&self.life, Some(std::time::Duration::ZERO)).unwrap_or(true)
     }
 
-    /// Whether it has said that this master may speak to the service manager.
-    pub(super) fn lets_speak(&mut self) -> bool {
+    /// Whether it has said that it leaves.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving
+    }
+
+    /// Reads what it has said. True: this master may speak to the service manager now.
+    pub(super) fn hear(&mut self) -> bool {
         let mut may_speak = false;
         while let Some(pair) = &self.pair {
             match pair.receive_order() {
                 Ok(Received::Message(Order::Speak, _)) => may_speak = true,
+                Ok(Received::Message(Order::Leaving, _)) => self.is_leaving = true,
                 Ok(Received::Message(order, _)) => debug!("{order:?} is for a worker"),
                 Ok(Received::Nothing) => break,
                 Ok(Received::Closed) => self.pair = None,
@@ -210,8 +218,13 @@ mod tests {
         let number = theirs.1.as_fd().as_raw_fd();
         fd::set_cloexec(&theirs.1, false).unwrap();
         std::mem::forget(theirs.1);
-        let parent = Handover::read(&letter(own, number)).unwrap().parent.unwrap();
+        let mut parent = Handover::read(&letter(own, number)).unwrap().parent.unwrap();
         assert!(!parent.has_ended());
+        assert!(!parent.hear() && !parent.is_leaving(), "it has said nothing");
+        for order in [Order::Leaving, Order::Speak] {
+            assert_eq!(theirs.0.send_order(&order, &[]).unwrap(), Sent::Yes);
+        }
+        assert!(parent.hear() && parent.is_leaving());
         parent.serving();
         let heard = theirs.0.receive_report().unwrap();
         assert!(matches!(heard, Received::Message(Report::Serving(kept), _) if kept.is_empty()));

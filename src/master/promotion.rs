@@ -47,9 +47,12 @@ impl Master {
     /// The parent has said something, or has ended.
     pub(super) fn hear_parent(&mut self) {
         let Some(parent) = &mut self.parent else { return };
-        let (may_speak, has_ended) = (parent.lets_speak(), parent.has_ended());
+        let (may_speak, is_leaving, has_ended) = (parent.hear(), parent.is_leaving(), parent.has_ended());
         if may_speak {
             self.speak();
+        }
+        if is_leaving {
+            self.is_left_alone();
         }
         if has_ended {
             self.be_promoted();

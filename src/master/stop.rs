@@ -80,6 +80,7 @@ impl Master {
         // Beside another master the service does not stop.
         let parting = if self.is_succeeded() {
             self.hand_back_main_process();
+            self.tell_successor_of_leaving();
             if parting == Parting::Stop { Parting::Reload } else { parting }
         } else {
             self.ask_for_time(Duration::ZERO, parting);
@@ -102,7 +103,7 @@ impl Master {
         self.heartbeat.extend_until(after(now, delay + workers + CLOSING), now);
     }
 
-    fn dissolve_all(&mut self, parting: Parting) {
+    pub(super) fn dissolve_all(&mut self, parting: Parting) {
         for generation in &mut self.generations {
             generation.dissolve(parting);
         }

@@ -11,12 +11,12 @@ use tracing::{debug, error, info, warn};
 
 use crate::listener::Listener;
 use crate::log::cause;
-use crate::pair::{self, Pair, Report};
+use crate::pair::{self, Order, Pair, Report, Sent};
 use crate::sys::fd;
 use crate::sys::process::{self, Change, Fork};
 use crate::sys::signal::{self, Mask};
 
-use super::children::{Child, Doom, Life, Role};
+use super::children::{Child, Doom, Life, Parting, Role};
 use super::handover::Letter;
 use super::limits::{Monotonic, NEVER, after};
 use super::main_process::Handing;
@@ -181,10 +181,17 @@ impl Master {
 
     /// The new master leaves, and has told the service manager that this one is the main process again.
     pub(super) fn successor_leaves(&mut self, pid: Pid) {
-        if self.children.get_mut(pid).is_some_and(|child| child.role == Role::Upgrade) {
-            info!("New master (pid:{pid}) leaves; this one goes on");
-            self.speak();
-        }
+        let now = self.now();
+        let Some(child) = self.children.get_mut(pid).filter(|child| child.role == Role::Upgrade) else {
+            return;
+        };
+        info!(
+            "New master (pid:{pid}) leaves{}",
+            if self.phase == Phase::Running { "; this one goes on" } else { "" }
+        );
+        child.life = Life::Retiring { since: now, patience: Duration::MAX, parting: Parting::Stop };
+        self.speak();
+        self.is_left_alone();
     }
 
     /// The new master is dead.
@@ -230,8 +237,25 @@ impl Master {
 
     /// Another master goes on with what this one leaves.
     pub(super) fn is_succeeded(&self) -> bool {
-        let is_doomed = |child: &Child| matches!(child.life, Life::Condemned { .. });
-        self.parent.is_some() || self.successor().is_some_and(|child| !is_doomed(child))
+        let goes_on = |child: &Child| matches!(child.life, Life::Booting | Life::Ready);
+        self.parent.as_ref().is_some_and(|parent| !parent.is_leaving())
+            || self.successor().is_some_and(goes_on)
+    }
+
+    /// The other master leaves. If this one does, too, nobody goes on: idle connections wait for nothing.
+    pub(super) fn is_left_alone(&mut self) {
+        if matches!(self.phase, Phase::Stopping { .. }) {
+            self.dissolve_all(Parting::Stop);
+        }
+    }
+
+    /// The new master is to know that this one leaves.
+    pub(super) fn tell_successor_of_leaving(&self) {
+        let Some(child) = self.successor() else { return };
+        let sent = child.pair.as_ref().map(|pair| pair.send_order(&Order::Leaving, &[]));
+        if let Some(Ok(Sent::Full) | Err(_)) = sent {
+            debug!("New master (pid:{}) cannot be told that this one leaves", child.pid);
+        }
     }
 
     /// Nothing has to be waited for any more: a new master goes on by itself.
@@ -242,19 +266,23 @@ impl Master {
     /// The new master moves its pidfile to this one's name: until then this one stays, and there is never none.
     pub(super) fn is_inherited_by_successor(&self, pidfile: &Pidfile) -> bool {
         self.successor()
-            .is_some_and(|child| self.is_succeeded() && pidfile.has_heir(promotion::SUFFIX, child.pid))
+            .is_some_and(|child| !is_doomed(child) && pidfile.has_heir(promotion::SUFFIX, child.pid))
     }
 
     /// At the end: a new master that was on its way out does not stay behind.
     pub(super) fn leave_successor(&mut self) {
         self.upgrade.is_wanted = false;
         if let Some(child) = self.successor()
-            && matches!(child.life, Life::Condemned { .. })
+            && is_doomed(child)
         {
             // It may be dead already.
             let _gone = process::kill(child.pid, libc::SIGKILL);
         }
     }
+}
+
+fn is_doomed(child: &Child) -> bool {
+    matches!(child.life, Life::Condemned { .. })
 }
 
 /// Signals, mask and descriptors as the program is to find them. Handlers first: a signal that came to this child must not

@@ -31,6 +31,7 @@ fn orders_and_reports_arrive_as_they_were_sent() {
         Order::Ping,
         Order::Reopen { errorlog: false, accesslog: false },
         Order::Speak,
+        Order::Leaving,
     ];
     for order in orders {
         assert_eq!(send(&master, order), Sent::Yes);

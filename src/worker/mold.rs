@@ -148,7 +148,9 @@ impl Mold {
             }
             Ok(Received::Message(Order::Retire(_) | Order::Quick, _)) => return Next::Leave,
             Ok(Received::Message(Order::Ping, _)) => self.report(&Report::Look),
-            Ok(Received::Message(Order::Speak, _)) => debug!("a mold has nobody to speak to but its master"),
+            Ok(Received::Message(Order::Speak | Order::Leaving, _)) => {
+                debug!("a mold has nobody to speak to but its master")
+            }
             Ok(Received::Message(Order::Reopen { errorlog, accesslog }, files)) => {
                 let access_log = self.boot.access_log.as_deref();
                 orders::adopt_logs(&self.boot.error_log, access_log, errorlog, accesslog, files);

@@ -30,7 +30,7 @@ impl Engine {
                 Ok(Received::Message(Order::Retire(Farewell::Stop), _)) => self.head_for(Heading::Stop),
                 Ok(Received::Message(Order::Quick, _)) => self.head_for(Heading::Quick),
                 // A worker has nobody to speak to but its master.
-                Ok(Received::Message(Order::Ping | Order::Speak, _)) => {}
+                Ok(Received::Message(Order::Ping | Order::Speak | Order::Leaving, _)) => {}
                 Ok(Received::Message(Order::Fork { .. }, _)) => debug!("a worker does not fork"),
                 Ok(Received::Message(Order::Reopen { errorlog, accesslog }, files)) => {
                     let access_log = self.access_log.as_deref();
