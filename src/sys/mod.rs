@@ -22,5 +22,6 @@ pub(crate) mod signal;
 pub(crate) mod socket;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod thread;
 pub(crate) mod title;
 pub(crate) mod unwind;

@@ -395,10 +395,9 @@ impl Engine {
         self.course.heading()
     }
 
-    /// The life of the lookout's thread.
-    pub(super) fn keep_lookout(&self) {
-        let someone_waits_inside = || self.app.waiters().is_some_and(|waiters| waiters.load(Relaxed) > 0);
-        self.crew.keep_lookout(&self.harvest, || self.epoll.is_ready(), someone_waits_inside);
+    /// Do threads wait for a lock of the application's own? One more would only wait with them.
+    pub(super) fn someone_waits_inside(&self) -> bool {
+        self.app.waiters().is_some_and(|waiters| waiters.load(Relaxed) > 0)
     }
 
     pub(super) fn access_log(&self) -> Option<Arc<AccessLog>> {

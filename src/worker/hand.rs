@@ -12,6 +12,7 @@ use crate::log::AccessBuffer;
 use crate::sys::claim::Claimed;
 use crate::sys::clock;
 use crate::sys::epoll::Room;
+use crate::sys::thread::Thread;
 
 /// How many unused exchanges a thread keeps.
 const MOST_EXCHANGES: usize = 64;
@@ -26,6 +27,8 @@ pub(super) struct Hand {
     pub(super) turn: u64,
     pub(super) desk: &'static Desk,
     thread: ThreadState,
+    /// Itself, as the kernel knows it.
+    kernel_thread: Thread,
     pub(super) access: Option<AccessBuffer>,
     room: Room,
 }
@@ -34,7 +37,8 @@ impl Hand {
     /// The hand of the calling thread, which is the worker's `number`th.
     pub(super) fn new(engine: &'static Engine, number: usize, thread: ThreadState) -> Hand {
         let desk = Desk::new(engine, number);
-        desk.lane.bind_thread(nix::unistd::gettid().as_raw());
+        let kernel_thread = Thread::current();
+        desk.lane.bind_thread(kernel_thread.as_raw());
         Hand {
             engine,
             buffers: Pool::default(),
@@ -42,6 +46,7 @@ impl Hand {
             turn: clock::monotonic(),
             desk,
             thread,
+            kernel_thread,
             access: engine.access_log().map(AccessBuffer::new),
             room: Room::new(super::harvest::MOST_EVENTS),
         }
@@ -52,7 +57,7 @@ impl Hand {
         self.desk.show_access(self.access.as_ref());
         let crew = &self.engine.crew;
         while !crew.is_dismissed() {
-            if let Some(event) = self.engine.harvest.take() {
+            if let Some(event) = self.engine.harvest.take(self.kernel_thread) {
                 self.engine.attend(&mut self, event);
             } else {
                 let is_log_behind = !self.flush_log();

@@ -4,10 +4,11 @@
 //! a stamp that changes with each filling, how many events there are, and which is next. Taking one is a
 //! compare-and-swap of that word; a taker that was asleep over a refill fails on the stamp.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicI32, AtomicU64};
 
 use crate::sys::epoll::{HUNG_UP, READABLE, Readiness, WRITABLE};
+use crate::sys::thread::Thread;
 
 /// How many events one wait brings in at the most.
 pub(super) const MOST_EVENTS: usize = 64;
@@ -61,6 +62,8 @@ impl Event {
 #[derive(Debug)]
 pub(super) struct Harvest {
     cursor: AtomicU64,
+    /// The number of the thread that took the last event, which comes for the next one when it can; 0: there was none.
+    taker: AtomicI32,
     events: [AtomicU64; MOST_EVENTS],
 }
 
@@ -95,11 +98,15 @@ impl Cursor {
 impl Harvest {
     /// An empty batch.
     pub(super) fn new() -> Harvest {
-        Harvest { cursor: AtomicU64::new(0), events: [const { AtomicU64::new(0) }; MOST_EVENTS] }
+        Harvest {
+            cursor: AtomicU64::new(0),
+            taker: AtomicI32::new(0),
+            events: [const { AtomicU64::new(0) }; MOST_EVENTS],
+        }
     }
 
-    /// Takes the next event.
-    pub(super) fn take(&self) -> Option<Event> {
+    /// Takes the next event, for the thread that asks.
+    pub(super) fn take(&self, taker: Thread) -> Option<Event> {
         loop {
             let word = self.cursor.load(Acquire);
             let cursor = Cursor::from_word(word);
@@ -108,9 +115,22 @@ impl Harvest {
             }
             let event = self.events[usize::from(cursor.next)].load(Relaxed);
             if self.cursor.compare_exchange_weak(word, word + 1, AcqRel, Acquire).is_ok() {
+                self.note_taker(taker.as_raw());
                 return Some(Event::from_word(event));
             }
         }
+    }
+
+    /// It is mostly the one that it was: then the others' copy of the cache line stays good.
+    fn note_taker(&self, taker: i32) {
+        if self.taker.load(Relaxed) != taker {
+            self.taker.store(taker, Relaxed);
+        }
+    }
+
+    /// The thread that took the last event.
+    pub(super) fn taker(&self) -> Option<Thread> {
+        Some(self.taker.load(Relaxed)).filter(|id| *id != 0).map(Thread::from_raw)
     }
 
     /// Puts in what a wait has brought; how many there were. Only the holder of the baton, and only when empty.
@@ -143,13 +163,13 @@ mod tests {
     fn what_was_put_in_comes_out_once() {
         let harvest = Harvest::new();
         assert_eq!(harvest.fill([3, 4].map(readiness).into_iter()), 2);
-        let event = harvest.take().expect("two were put in");
+        let event = harvest.take(Thread::current()).expect("two were put in");
         assert_eq!(
             (event.token, event.readable, event.writable),
             (Token { index: 3, tenure: 7 }, true, false)
         );
-        assert_eq!(harvest.take().map(|event| event.token.index), Some(4));
-        assert_eq!(harvest.take(), None);
+        assert_eq!(harvest.take(Thread::current()).map(|event| event.token.index), Some(4));
+        assert_eq!(harvest.take(Thread::current()), None);
     }
 
     #[test]
@@ -161,7 +181,7 @@ mod tests {
             for _ in 0..3 {
                 scope.spawn(|| {
                     while !is_over.load(Acquire) || !harvest.cursor().is_empty() {
-                        if let Some(event) = harvest.take() {
+                        if let Some(event) = harvest.take(Thread::current()) {
                             taken.fetch_add(u64::from(event.token.index), Relaxed);
                         }
                     }

@@ -18,6 +18,7 @@ mod hand;
 mod harvest;
 mod incoming;
 mod last_words;
+mod lookout;
 mod mold;
 mod orders;
 mod outgoing;

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::course::Heading;
 use super::engine::Engine;
 use super::hand::Hand;
-use super::last_words;
+use super::{last_words, lookout};
 use crate::app::{ThreadError, ThreadState};
 use crate::sys::process;
 
@@ -156,6 +156,6 @@ fn report(started: &Sender<Result<(), ThreadError>>, result: Result<(), ThreadEr
 }
 
 fn spawn_lookout(engine: &'static Engine) -> io::Result<()> {
-    let life = move || engine.keep_lookout();
+    let life = move || lookout::keep(engine);
     thread::Builder::new().name("unirs-lookout".to_owned()).stack_size(LOOKOUT_STACK).spawn(life).map(drop)
 }

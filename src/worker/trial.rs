@@ -28,6 +28,7 @@ use crate::settings::{Bind, Settings};
 use crate::sys::clock;
 use crate::sys::epoll::Room;
 use crate::sys::signal::SignalPipe;
+use crate::sys::thread::Thread;
 
 /// An engine with one thread, the caller's. What it is made of stays until the process ends.
 pub struct Trial {
@@ -97,7 +98,7 @@ impl Trial {
         let timeout = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
         let brought = self.engine.harvest.fill(self.engine.epoll.wait(&mut self.room, timeout));
         self.hand.turn = clock::monotonic();
-        while let Some(event) = self.engine.harvest.take() {
+        while let Some(event) = self.engine.harvest.take(Thread::current()) {
             self.engine.attend(&mut self.hand, event);
         }
         brought
