@@ -8,7 +8,7 @@ use std::process::Command;
 use support::{Server, Setup, source_tree, unirs};
 
 /// Each promise of the README, beginning as it does there, and a test that would fail if it were broken.
-const PROMISES: [(&str, &str, &str); 21] = [
+const PROMISES: [(&str, &str, &str); 22] = [
     ("A reload loses no request", "reload", "no_request_fails_over_reloads_under_load"),
     ("A reload that cannot work", "reload", "hup_keeps_the_old_workers_when_the_new_library_does_not_load"),
     (
@@ -32,6 +32,11 @@ const PROMISES: [(&str, &str, &str); 21] = [
     ("A worker that dies", "deaths", "a_killed_worker_is_replaced_and_the_others_are_not_disturbed"),
     ("A request over `timeout`", "stuck", "the_client_is_answered_504_and_the_record_names_the_function"),
     ("A crash (SIGSEGV", "crashes", "whoever_was_served_by_a_crash_is_answered_500_and_the_line_says_so"),
+    (
+        "Kept-alive connections are shared",
+        "shares",
+        "a_worker_that_was_added_gets_its_share_of_those_who_are_there",
+    ),
     ("Slow clients", "timeouts", "an_idle_worker_a_slow_client_and_a_long_download_are_not_over_time"),
     ("A port in use", "binds", "a_port_in_use_is_named_and_exit_1"),
     ("A daemon's starter", "daemon", "the_starter_ends_with_1_and_says_why_when_the_port_is_in_use"),

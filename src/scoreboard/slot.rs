@@ -145,6 +145,11 @@ impl<'a> Slot<'a> {
         Lane::new(&self.words[start..start + lane::WORDS])
     }
 
+    /// Is a thread outside of a call?
+    pub fn has_idle_lane(&self) -> bool {
+        (0..self.lanes).any(|index| self.lane(index).exchange().is_none())
+    }
+
     /// All lanes added up.
     pub fn totals(&self) -> Totals {
         let mut sum = Totals::default();

@@ -18,15 +18,11 @@ use super::rules::nanoseconds;
 use super::table::NEVER;
 use crate::listener::{Listener, Peer};
 use crate::log::cause;
-use crate::scoreboard::{Seat, SlotState};
 use crate::sys::epoll::{self, Epoll};
 use crate::sys::orphan;
 
 /// For so long a connection is left to a worker that has fewer.
 const TICK: u64 = 1_000_000;
-
-/// A worker that turned within this time is free to accept.
-const FREE_SINCE: u64 = 2_000_000;
 
 /// An exhaustion that is over for so long is over; the next one is spoken of again.
 const QUIET_SPELL: u64 = 10_000_000_000;
@@ -276,19 +272,6 @@ pub(super) enum Accepted {
     Left,
     /// No descriptors, or no memory.
     Exhausted,
-}
-
-/// Is a worker free to accept that has clearly fewer connections than this one's `mine`?
-pub(super) fn others_have_fewer(seat: &Seat, slots: usize, mine: u64, now: u64) -> bool {
-    let board = seat.board();
-    (0..slots.min(board.slots())).filter(|index| *index != seat.index()).any(|index| {
-        let slot = board.slot(index);
-        let theirs = slot.connections();
-        // A slot that was overwritten says anything.
-        theirs.saturating_add(theirs / 8) < mine
-            && slot.state() == Some(SlotState::Ready)
-            && (slot.polling() || now.saturating_sub(slot.last_turn()) < FREE_SINCE)
-    })
 }
 
 #[cfg(test)]

@@ -12,11 +12,12 @@ use tracing::debug;
 use super::connection::State;
 use super::course::{Course, Heading};
 use super::crew::Crew;
-use super::doors::{Accepted, Door, Doors, others_have_fewer};
+use super::doors::{Accepted, Door, Doors};
 use super::hand::Hand;
 use super::harvest::{Event, Harvest, Token};
 use super::last_words::Pages;
 use super::rules::{Rules, nanoseconds};
+use super::shares::Shares;
 use super::table::{NEVER, Table};
 use super::wire::Wire;
 use crate::app::Running;
@@ -80,8 +81,8 @@ pub(super) struct Engine {
     pub(super) error_log: ErrorLog,
     /// None: there is no access log.
     pub(super) access_log: Option<Arc<AccessLog>>,
-    /// How many slots of the board may have a worker.
-    slots: usize,
+    /// Who has how many of them.
+    shares: Shares,
     /// When a connection may be overdue.
     pub(super) next_sweep: AtomicU64,
     /// When the application is asked again whether it is ready.
@@ -154,7 +155,7 @@ impl Engine {
             nudge,
             error_log: parts.error_log,
             access_log: parts.access_log,
-            slots: parts.slots,
+            shares: Shares::new(parts.seat, parts.slots),
             next_sweep: AtomicU64::new(NEVER),
             next_ready: AtomicU64::new(clock::monotonic() + READY_INTERVAL),
             sweep: Mutex::default(),
@@ -253,6 +254,7 @@ impl Engine {
             self.look_for_overdue(hand);
         }
         self.doors.look_again(&self.epoll, now, !self.connections.is_full());
+        self.shares.look(self.connections.occupied() as u64, now);
         self.ask_whether_ready(now);
         if self.course.heading() != Heading::Serving {
             self.retire_further(now);
@@ -296,7 +298,7 @@ impl Engine {
     /// is taken already.
     fn may_accept(&self, now: u64) -> bool {
         self.course.heading() != Heading::Serving
-            || !others_have_fewer(self.seat, self.slots, self.connections.occupied() as u64 - 1, now)
+            || !self.shares.others_have_fewer(self.connections.occupied() as u64 - 1, now)
     }
 
     /// Gives a place back. The caller holds its claim, and has emptied it.
@@ -372,6 +374,11 @@ impl Engine {
     /// May another request follow on a connection?
     pub(super) fn keeps_connections(&self) -> bool {
         self.rules.keepalive > 0 && self.course.heading() == Heading::Serving
+    }
+
+    /// Is a connection to go to another worker with the answer that is made now?
+    pub(super) fn lets_one_go(&self) -> bool {
+        self.shares.let_one_go()
     }
 
     /// Does a line of the access log show fields of the answer?

@@ -316,7 +316,7 @@ impl Job {
         answer: &app::Answer<'_>,
         body: BodyFraming,
     ) -> Result<(), http::BadResponse> {
-        self.keeps_alive &= body != BodyFraming::UntilClose && self.may_keep_alive();
+        self.keeps_alive = self.keeps_alive && body != BodyFraming::UntilClose && self.may_keep_alive();
         let head = ResponseHead {
             version: self.version(),
             status: answer.status,
@@ -335,9 +335,14 @@ impl Job {
         Ok(())
     }
 
-    /// A body that was not read to its end would be taken for the next request.
+    /// A body that was not read to its end would be taken for the next request; and whoever has sent that already is not
+    /// sent away.
     fn may_keep_alive(&self) -> bool {
-        self.incoming.as_ref().is_some_and(Incoming::is_complete) && self.engine.keeps_connections()
+        let Some(incoming) = self.incoming.as_ref().filter(|incoming| incoming.is_complete()) else {
+            return false;
+        };
+        let has_next = self.wire_ref().input.len() > incoming.end();
+        self.engine.keeps_connections() && (has_next || !self.engine.lets_one_go())
     }
 
     /// Sends what the socket takes.

@@ -24,6 +24,7 @@ mod orders;
 mod outgoing;
 mod record;
 mod rules;
+mod shares;
 mod table;
 mod threads;
 pub mod trial;
