@@ -45,6 +45,15 @@ fn ask_all(regulars: &mut [Regular<'_>]) -> BTreeMap<Pid, usize> {
     shares
 }
 
+/// Asks again and again until the workers are as wanted; who they are then.
+fn ask_until(regulars: &mut [Regular<'_>], what: &str, are_so: impl Fn(&[Pid]) -> bool) -> Vec<Pid> {
+    wait_until(what, || {
+        ask_all(regulars);
+        let workers = regulars.first()?.server.workers();
+        are_so(&workers).then_some(workers)
+    })
+}
+
 /// Asks again and again until exactly these workers answer, and none of them more than twice as many as another.
 fn wait_for_even_shares(scenario: &str, regulars: &mut [Regular<'_>], workers: &[Pid]) {
     let mut seen = BTreeMap::new();
@@ -87,11 +96,7 @@ fn the_clients_of_a_worker_that_is_taken_away_are_shared_among_the_others() {
     let server = start("sync", 3);
     let mut regulars = regulars(&server, 36);
     server.signal(Signal::SIGTTOU);
-    let workers = wait_until("one has left", || {
-        ask_all(&mut regulars);
-        let workers = server.workers();
-        (workers.len() == 2).then_some(workers)
-    });
+    let workers = ask_until(&mut regulars, "one has left", |workers| workers.len() == 2);
     wait_for_even_shares("TTOU", &mut regulars, &workers);
 }
 
@@ -101,10 +106,8 @@ fn the_successor_of_a_dead_worker_gets_its_share() {
     let mut regulars = regulars(&server, 24);
     let old = server.workers();
     process::signal(old[0], Signal::SIGKILL);
-    ask_all(&mut regulars);
-    let workers = wait_until("a successor", || {
-        let workers = server.workers();
-        (workers.len() == 2 && !workers.contains(&old[0])).then_some(workers)
+    let workers = ask_until(&mut regulars, "there is a successor", |workers| {
+        workers.len() == 2 && !workers.contains(&old[0])
     });
     wait_for_even_shares("a death", &mut regulars, &workers);
 }
@@ -115,10 +118,8 @@ fn after_a_reload_the_new_workers_have_even_shares() {
     let mut regulars = regulars(&server, 24);
     let old = server.workers();
     server.signal(Signal::SIGHUP);
-    let workers = wait_until("all workers are new", || {
-        ask_all(&mut regulars);
-        let workers = server.workers();
-        (workers.len() == 2 && !workers.iter().any(|pid| old.contains(pid))).then_some(workers)
+    let workers = ask_until(&mut regulars, "all workers are new", |workers| {
+        workers.len() == 2 && !workers.iter().any(|pid| old.contains(pid))
     });
     wait_for_even_shares("HUP", &mut regulars, &workers);
 }

@@ -87,13 +87,13 @@ impl Crew {
     pub(super) fn end_wait(&self, brought: usize) {
         self.busy.fetch_add(1, SeqCst);
         self.lay_baton_down();
-        if brought > 0 && self.lookout_sleeps.load(SeqCst) {
+        if brought == 0 {
+            return;
+        }
+        if self.lookout_sleeps.load(SeqCst) {
             self.wake_lookout();
         }
-        if brought > 0
-            && self.size > 1
-            && (self.long_calls.load(Relaxed) > MANY || self.is_crowded.load(Relaxed))
-        {
+        if self.long_calls.load(Relaxed) > MANY || self.is_crowded.load(Relaxed) {
             self.call_up(brought);
         }
     }

@@ -56,6 +56,7 @@ struct Sight {
     is_unattended: bool,
     /// Something was brought in and not taken, or is ready and nobody waits for it.
     something_waits: bool,
+    /// Threads in the middle of something.
     busy: usize,
     taker: Option<Taker>,
     /// For how long all threads together have ever had a processor.
@@ -90,13 +91,20 @@ impl Sight {
 /// What the lookout remembers from one look to the next.
 #[derive(Debug)]
 struct Watch {
+    /// Where the harvest stood.
     seen: Cursor,
+    /// Nobody waited for events.
     was_unattended: bool,
     taker: Option<Taker>,
+    /// What all threads together had run.
     run_time: Duration,
+    /// How many threads to wake when somebody is needed; it grows while that moves nothing.
     next_wave: usize,
+    /// Looks in a row with nobody at work.
     quiet_looks: u32,
+    /// Looks in a row at which nobody was needed.
     calm_looks: u32,
+    /// Looks for which it is still remembered that calls took the processors from others.
     crowded_looks: u32,
 }
 
