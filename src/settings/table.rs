@@ -229,7 +229,8 @@ rows! {
         /// How long an idle connection is kept for another request; 0: not at all.
         ///
         /// Unlike in Gunicorn, `sync` keeps connections too; there, the next request on one waits for the call that
-        /// its worker is busy with.
+        /// its worker is busy with. A worker that has more than twice the connections of another ends some with their next
+        /// answer, so that they come again and are shared evenly.
         keepalive: Duration = Time { flags: &["--keep-alive"], value: "TIME", default: Some("2") }
 
         /// How many requests a worker answers before it is replaced; 0: no limit.
