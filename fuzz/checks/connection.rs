@@ -359,8 +359,14 @@ fn mask(bytes: &mut Vec<u8>) {
         bytes[start..end].fill(b'-');
         from = end;
     }
-    while let Some(at) = find(bytes, GO_ON) {
-        bytes.drain(at..at + GO_ON.len());
+    let mut from = 0;
+    while let Some(at) = find(&bytes[from..], GO_ON).map(|at| from + at) {
+        let line = bytes[..at].rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        if line.starts_with(b"Content-Type: ") {
+            from = at + GO_ON.len(); // the end of an echoed field, and of its head
+        } else {
+            bytes.drain(at..at + GO_ON.len());
+        }
     }
 }
 
