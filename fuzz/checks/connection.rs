@@ -83,7 +83,7 @@ pub fn compare(conditions: Conditions, bytes: &[u8], seed: u16) -> Heard {
     if conditions.end == End::Vanish {
         return whole; // how much of it was heard is chance
     }
-    let may_have_head = find(&bytes.to_ascii_uppercase(), b"HEAD").is_some();
+    let may_have_head = may_have_head(bytes);
     if !may_have_head {
         whole.answers().expect("whole answers, one after another");
     }
@@ -110,7 +110,7 @@ pub fn converse(conditions: Conditions, pieces: &[&[u8]]) -> Heard {
             in_turns(trial, conditions, pieces)
         };
         assert_eq!(trial.connections(), 0);
-        mask(&mut bytes);
+        mask(&mut bytes, may_have_head(&pieces.concat()));
         Heard { bytes, requests: trial.totals().requests - before }
     })
 }
@@ -323,11 +323,12 @@ impl Heard {
         let mut rest = &self.bytes[..];
         while !rest.is_empty() {
             let wrong = |what: &str| format!("{what}: {:?}", self);
-            let end = find(rest, b"\r\n\r\n").ok_or_else(|| wrong("a head without an end"))? + 4;
-            let head = String::from_utf8_lossy(&rest[..end]); // a field may have any bytes above ASCII
+            let end =
+                find(rest, END_OF_HEAD).ok_or_else(|| wrong("a head without an end"))? + END_OF_HEAD.len();
+            let head = String::from_utf8_lossy(&rest[..end]);
             let status = head.strip_prefix("HTTP/1.").and_then(|text| text.get(2..5)?.parse().ok());
-            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok());
-            let body = rest[end..].get(..length.ok_or_else(|| wrong("no length"))?);
+            let length = content_length(&rest[..end]).ok_or_else(|| wrong("no length"))?;
+            let body = rest[end..].get(..length);
             let body = body.ok_or_else(|| wrong("a body that is cut off"))?;
             answers.push((status.ok_or_else(|| wrong("no status"))?, body));
             rest = &rest[end + body.len()..];
@@ -348,31 +349,45 @@ impl fmt::Debug for Heard {
     }
 }
 
-/// Takes out what may differ from one time to the next. An echo of the same words loses them too, each time.
-fn mask(bytes: &mut Vec<u8>) {
+/// Takes out what may differ from one time to the next: dates, and whether the client was told to go on. Where that
+/// stands in what is echoed it stays.
+fn mask(bytes: &mut Vec<u8>, may_have_head: bool) {
     const DATE: &[u8] = b"\r\nDate: ";
     const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-    let mut from = 0;
-    while let Some(at) = find(&bytes[from..], DATE) {
-        let start = from + at + DATE.len();
-        let end = bytes.len().min(start + "Sun, 06 Nov 1994 08:49:37 GMT".len());
-        bytes[start..end].fill(b'-');
-        from = end;
-    }
-    let mut from = 0;
-    while let Some(at) = find(&bytes[from..], GO_ON).map(|at| from + at) {
-        let line = bytes[..at].rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-        if line.starts_with(b"Content-Type: ") {
-            from = at + GO_ON.len(); // the end of an echoed field, and of its head
-        } else {
+    let mut at = 0;
+    while let Some(length) = find(&bytes[at..], END_OF_HEAD) {
+        if bytes[at..].starts_with(GO_ON) {
             bytes.drain(at..at + GO_ON.len());
+            continue;
         }
+        let end = at + length + END_OF_HEAD.len();
+        let head = &mut bytes[at..end];
+        if let Some(date) = find(head, DATE) {
+            let date = &mut head[date + DATE.len()..];
+            let length = find(date, b"\r\n").unwrap_or_default();
+            date[..length].fill(b'-');
+        }
+        let body = content_length(head).unwrap_or_default();
+        let has_none = may_have_head && bytes[end..].starts_with(b"HTTP/1.");
+        at = if has_none { end } else { bytes.len().min(end.saturating_add(body)) };
     }
+}
+
+fn content_length(head: &[u8]) -> Option<usize> {
+    let head = String::from_utf8_lossy(head); // a field may have any bytes above ASCII
+    head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok())
+}
+
+/// Might one of the requests be HEAD? Then nobody knows which answers have a body.
+fn may_have_head(bytes: &[u8]) -> bool {
+    find(&bytes.to_ascii_uppercase(), b"HEAD").is_some()
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
+
+const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
 /// More turns or rounds than any connection needs.
 const MOST_TURNS: usize = 10_000;
