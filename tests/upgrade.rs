@@ -166,19 +166,45 @@ fn term_to_the_new_master_leaves_everything_to_the_old_one() {
     assert!(!server.path("unirs.sock").exists());
 }
 
+/// An old master and a new one, and clients of either that keep their connections for ten minutes.
+fn two_with_idle_clients() -> (Server, [Pid; 2], Vec<Client>) {
+    let server = setup().set("keepalive", 600).set("graceful_timeout", 600).start();
+    let clients = |server: &Server| {
+        let mut clients: Vec<Client> = (0..8).map(|_| server.client()).collect();
+        clients.iter_mut().for_each(|client| assert_eq!(client.get("/").expect("an answer").status, 200));
+        clients
+    };
+    let mut idle = clients(&server);
+    let masters = [server.master(), upgrade(&server)];
+    idle.extend(clients(&server));
+    (server, masters, idle)
+}
+
+fn wait_for_the_end_of(masters: [Pid; 2]) {
+    wait_until("both masters end", || masters.iter().all(|&pid| process::is_dead(pid)).then_some(()));
+}
+
 #[test]
 fn two_masters_that_are_both_stopped_wait_for_no_idle_connection() {
-    for old_first in [true, false] {
-        let server = setup().set("keepalive", 600).set("graceful_timeout", 600).start();
-        let mut idle: Vec<Client> = (0..8).map(|_| server.client()).collect();
-        idle.iter_mut().for_each(|client| assert_eq!(client.get("/").expect("an answer").status, 200));
-        let (old, new) = (server.master(), upgrade(&server));
-        let mut new_idle: Vec<Client> = (0..8).map(|_| server.client()).collect();
-        new_idle.iter_mut().for_each(|client| assert_eq!(client.get("/").expect("an answer").status, 200));
-        let in_turn = if old_first { [old, new] } else { [new, old] };
-        in_turn.iter().for_each(|&pid| process::signal(pid, Signal::SIGTERM));
-        wait_until("both masters end", || (process::is_dead(old) && process::is_dead(new)).then_some(()));
+    for (old_first, at_once) in [(true, true), (false, true), (true, false), (false, false)] {
+        let (server, masters, _idle) = two_with_idle_clients();
+        let [first, second] = if old_first { masters } else { [masters[1], masters[0]] };
+        process::signal(first, Signal::SIGTERM);
+        if !at_once {
+            server.wait_for_log("Shutting down: Master", 1);
+        }
+        process::signal(second, Signal::SIGTERM);
+        wait_for_the_end_of(masters);
     }
+}
+
+#[test]
+fn an_old_master_that_stops_waits_for_no_idle_connection_when_the_new_one_is_killed() {
+    let (server, masters, _idle) = two_with_idle_clients();
+    process::signal(masters[0], Signal::SIGTERM);
+    server.wait_for_log("Shutting down: Master", 1);
+    process::signal(masters[1], Signal::SIGKILL);
+    wait_for_the_end_of(masters);
 }
 
 #[test]

@@ -77,12 +77,13 @@ impl Master {
     fn begin_to_stop(&mut self, exit_code: u8, parting: Parting) {
         info!("Shutting down: Master");
         self.phase = Phase::Stopping { exit_code };
+        self.tell_successor_of_leaving();
         // Beside another master the service does not stop.
         let parting = if self.is_succeeded() {
             self.hand_back_main_process();
-            self.tell_successor_of_leaving();
             if parting == Parting::Stop { Parting::Reload } else { parting }
         } else {
+            self.tell_parent_of_leaving();
             self.ask_for_time(Duration::ZERO, parting);
             self.say_stopping();
             parting

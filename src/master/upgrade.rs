@@ -212,6 +212,7 @@ impl Master {
             }
         }
         self.take_back_main_process(pid);
+        self.is_left_alone();
     }
 
     fn upgrade_failed(&mut self, reason: &str) {
@@ -255,6 +256,13 @@ impl Master {
         let sent = child.pair.as_ref().map(|pair| pair.send_order(&Order::Leaving, &[]));
         if let Some(Ok(Sent::Full) | Err(_)) = sent {
             debug!("New master (pid:{}) cannot be told that this one leaves", child.pid);
+        }
+    }
+
+    /// The same to the old one, which leaves, too: it does not wait for idle connections any more.
+    pub(super) fn tell_parent_of_leaving(&self) {
+        if let Some(parent) = &self.parent {
+            parent.leaving();
         }
     }
 
