@@ -91,7 +91,8 @@ fn a_worker_that_gets_int_or_quit_leaves_at_once_and_is_replaced() {
         let server = Server::with_workers(2);
         let mut client = server.client();
         let victim = client.worker();
-        client.send(LONG).expect("a request");
+        // In the application: one that is not begun is answered 503.
+        server.hold(&mut client, "call");
         process::signal(victim, signal);
         server.wait_replaced(&[victim], 2);
         assert!(client.answer().is_err(), "{signal}: its request cannot have been answered");
