@@ -76,6 +76,7 @@ pub(in super::super) enum Taken {
 impl Desk {
     /// The desk of the calling thread, which is the worker's `index`th. It stays for ever.
     pub(in super::super) fn new(engine: &'static Engine, index: usize) -> &'static Desk {
+        let line = if engine.access_log().is_some() { LINE } else { 0 };
         let desk: &'static Desk = Box::leak(Box::new(Desk {
             engine,
             lane: engine.seat.lane(index),
@@ -86,7 +87,7 @@ impl Desk {
             job: Lent::nothing(),
             access: Lent::nothing(),
             written: AtomicUsize::new(0),
-            line: Mutex::new(Vec::with_capacity(LINE)),
+            line: Mutex::new(Vec::with_capacity(line)),
         }));
         super::sit_down(desk);
         desk
