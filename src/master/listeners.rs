@@ -12,7 +12,7 @@ use crate::settings::{Bind, Settings};
 use crate::sys::process;
 
 use super::Master;
-use super::generation::Generation;
+use super::reload::generation::Generation;
 
 /// Why the sockets of the service manager cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -3,11 +3,11 @@
 use nix::unistd::Pid;
 use tracing::debug;
 
-use super::children::{Doom, Life, Parting};
-use super::limits::{Monotonic, NEVER, Verdict, after, judge};
-use super::mold::MoldStep;
-use super::reconcile::{Step, Tally, next_step};
-use super::seating::Seating;
+use super::reload::mold::MoldStep;
+use super::reload::reconcile::{Step, Tally, next_step};
+use super::workers::children::{Doom, Life, Parting};
+use super::workers::limits::{Monotonic, NEVER, Verdict, after, judge};
+use super::workers::seating::Seating;
 use super::{Master, Phase};
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ impl Master {
     fn earliest_limit(&self, now: Monotonic) -> Monotonic {
         let until = self.generations.iter().flat_map(|generation| {
             self.children.all_of(generation.number).map(move |child| {
-                let facts = super::watch::facts(child, &generation.board, now);
+                let facts = super::workers::watch::facts(child, &generation.board, now);
                 match judge(&facts, &generation.limits(), &self.freezes) {
                     Verdict::FineUntil(until) => until,
                     Verdict::Ping | Verdict::Summon { .. } | Verdict::Condemn(_) | Verdict::Kill => now,

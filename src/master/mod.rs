@@ -2,8 +2,8 @@
 //! client.
 //!
 //! It is one sentence, [`Master::serve`]: wait, handle, reap, murder, manage. A handler changes what is *wanted* and never waits;
-//! only [`wait`] blocks; only [`manage`] spawns and retires, one step a turn. What decides (reconcile, limits, respawn,
-//! freeze) is pure.
+//! only [`wait`] blocks; only [`manage`] spawns and retires, one step a turn. What decides (`reload::reconcile`, and limits,
+//! respawn and freeze in `workers`) is pure.
 
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
@@ -18,69 +18,46 @@ use crate::sys::process;
 use crate::sys::signal::SignalPipe;
 use crate::sys::title::Title;
 
-mod children;
 mod closing;
 mod daemon;
 mod deaths;
-mod freeze;
-mod generation;
-mod handover;
-mod heartbeat;
-mod herald;
-mod image;
-mod limits;
 mod listeners;
 mod logs;
-mod main_process;
 mod manage;
-mod mold;
-mod notify;
-mod obituary;
-mod orders;
-mod outcome;
 mod pidfile;
-mod program;
-mod promotion;
-mod reconcile;
-mod record;
-mod recycling;
 mod reload;
-mod respawn;
-mod seating;
+mod service;
 mod signals;
-mod spawn;
 mod start;
-mod status;
 mod stop;
-mod symbolize;
 mod upgrade;
 mod wait;
-mod watch;
+mod workers;
 
-pub(crate) use handover::tell_parent;
 pub(crate) use logs::{level, target};
-pub(crate) use program::Program;
-pub(crate) use seating::Seating;
 pub(crate) use start::run;
+pub(crate) use upgrade::handover::tell_parent;
+pub(crate) use upgrade::program::Program;
+pub(crate) use workers::seating::Seating;
 
-use children::Children;
 use closing::Closing;
 use daemon::Starter;
 use deaths::OomWatch;
-use freeze::Freezes;
-use generation::Generation;
-use handover::Parent;
-use heartbeat::Heartbeat;
-use limits::Monotonic;
-use main_process::Handing;
-use notify::Notifier;
-use obituary::Deaths;
+use deaths::obituary::Deaths;
+use deaths::symbolize::{Summary, Symbolizing};
 use pidfile::Pidfile;
-use recycling::MemoryWatch;
-use status::Status;
-use symbolize::{Summary, Symbolizing};
+use reload::generation::Generation;
+use service::heartbeat::Heartbeat;
+use service::notify::Notifier;
+use service::status::Status;
 use upgrade::Upgrade;
+use upgrade::handover::Parent;
+use upgrade::main_process::Handing;
 use wait::Event;
+use workers::children::Children;
+use workers::freeze::Freezes;
+use workers::limits::Monotonic;
+use workers::recycling::MemoryWatch;
 
 /// A worker that failed to boot ended the master.
 pub(crate) const EXIT_BOOT: u8 = 3;

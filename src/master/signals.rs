@@ -4,9 +4,9 @@ use tracing::{debug, info, warn};
 
 use crate::sys::signal;
 
-use super::children::Parting;
-use super::generation::{Fate, Generation};
 use super::logs;
+use super::reload::generation::{Fate, Generation};
+use super::workers::children::Parting;
 use super::{Master, Phase};
 
 /// The signals that the master takes.

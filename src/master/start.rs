@@ -15,23 +15,23 @@ use crate::settings::Settings;
 use crate::sys::signal::SignalPipe;
 use crate::sys::{clock, fd, process};
 
-use super::children::Children;
 use super::daemon::{self, Daemonized};
 use super::deaths::OomWatch;
-use super::freeze::Freezes;
-use super::handover::Handover;
-use super::heartbeat::Heartbeat;
+use super::deaths::obituary::Deaths;
+use super::deaths::symbolize::Symbolizing;
 use super::listeners::PassedError;
-use super::main_process::Handing;
-use super::notify::Notifier;
-use super::obituary::Deaths;
-use super::promotion::SUFFIX;
-use super::recycling::MemoryWatch;
 use super::reload::{GenerationError, raise_limits};
-use super::seating::{self, Seating};
-use super::status::Status;
-use super::symbolize::Symbolizing;
+use super::service::heartbeat::Heartbeat;
+use super::service::notify::Notifier;
+use super::service::status::Status;
 use super::upgrade::Upgrade;
+use super::upgrade::handover::Handover;
+use super::upgrade::main_process::Handing;
+use super::upgrade::promotion::SUFFIX;
+use super::workers::children::Children;
+use super::workers::freeze::Freezes;
+use super::workers::recycling::MemoryWatch;
+use super::workers::seating::{self, Seating};
 use super::{EXIT_BOOT, Leave, Master, MasterConfig, Phase, StartDirectory, listeners, signals};
 
 /// Why no master came up; its text is a sentence to the operator, and the exit code is 1.

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use crate::sys::clock;
 
 use super::Master;
-use super::limits::Monotonic;
+use super::workers::limits::Monotonic;
 
 /// What the master wakes up for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Master {
     }
 }
 
-fn interest(child: &super::children::Child) -> Option<(Event, PollFd<'_>)> {
+fn interest(child: &super::workers::children::Child) -> Option<(Event, PollFd<'_>)> {
     let pair = child.pair.as_ref()?;
     let flags =
         if child.owed.is_nothing() { PollFlags::POLLIN } else { PollFlags::POLLIN | PollFlags::POLLOUT };

@@ -3,15 +3,15 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::children::{Child, Life};
-use super::generation::{Fate, Generation};
 use super::heartbeat::Heartbeat;
-use super::limits::after;
-use super::{Master, Phase};
+use crate::master::reload::generation::{Fate, Generation};
+use crate::master::workers::children::{Child, Life};
+use crate::master::workers::limits::after;
+use crate::master::{Master, Phase};
 
 /// The STATUS line: what is said at once when it changes, and the figures, which change with every request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Status {
+pub(in crate::master) struct Status {
     state: String,
     figures: Figures,
     /// What has happened last, if anything has: the last death, and how the last reload ended.
@@ -36,7 +36,7 @@ impl Status {
 
 impl Master {
     /// The service manager gets a sign of life in time, and may be asked for more of it, from now on.
-    pub(super) fn begin_heartbeat(&mut self) {
+    pub(in crate::master) fn begin_heartbeat(&mut self) {
         if !self.notifier.is_heard() {
             return;
         }
@@ -50,7 +50,7 @@ impl Master {
     }
 
     /// Tells the service manager what is due: signs of life, and a STATUS line that has changed.
-    pub(super) fn tell_manager(&mut self) {
+    pub(in crate::master) fn tell_manager(&mut self) {
         if !self.notifier.is_heard() {
             return;
         }
@@ -79,7 +79,7 @@ impl Master {
 
     /// The service manager waits for this word, at the start and after each reload, refused or not; not any more once it has
     /// heard of a stop.
-    pub(super) fn say_ready(&mut self) {
+    pub(in crate::master) fn say_ready(&mut self) {
         match self.phase {
             Phase::Starting | Phase::Running => {
                 self.status = self.status();
@@ -90,7 +90,7 @@ impl Master {
     }
 
     /// A stop was asked for, or is quickened.
-    pub(super) fn say_stopping(&mut self) {
+    pub(in crate::master) fn say_stopping(&mut self) {
         self.status = self.status();
         self.notifier.send(format!("STOPPING=1\n{}", self.status.message()));
     }
@@ -171,7 +171,7 @@ fn extension(time: Duration) -> String {
 }
 
 /// A sentence that came from elsewhere, as one line of plain text: what a terminal or a line's reader would obey is shown.
-pub(super) fn one_line(text: &str) -> String {
+pub(in crate::master) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_control() { line.extend(letter.escape_default()) } else { line.push(letter) }

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use tracing::{debug, warn};
 
 use crate::log::cause;
+use crate::master::Master;
 use crate::settings::{AppSource, Settings};
 use crate::sys::image as memory;
 
-use super::Master;
-
 /// What a generation's workers are to load its application from.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Image {
+pub(in crate::master) enum Image {
     /// Its path, or it is built in.
     #[default]
     None,
@@ -27,7 +26,7 @@ pub(super) enum Image {
 
 impl Image {
     /// For a generation that begins.
-    pub(super) fn for_settings(settings: &Settings) -> Image {
+    pub(in crate::master) fn for_settings(settings: &Settings) -> Image {
         let AppSource::Library(path) = &settings.app.source else {
             return Image::None;
         };
@@ -50,7 +49,7 @@ impl Image {
     }
 
     /// What a worker gets.
-    pub(super) fn file(&self) -> Option<Arc<memory::Image>> {
+    pub(in crate::master) fn file(&self) -> Option<Arc<memory::Image>> {
         match self {
             Image::None => None,
             Image::Open(file) | Image::Sealed(file) => Some(Arc::clone(file)),
@@ -67,7 +66,7 @@ impl Image {
 
 impl Master {
     /// One of the workers of generation `number` has become Ready.
-    pub(super) fn settle_image(&mut self, number: u64) {
+    pub(in crate::master) fn settle_image(&mut self, number: u64) {
         if let Some(generation) = self.generation(number)
             && matches!(generation.image, Image::Open(_))
         {

@@ -7,13 +7,13 @@
 
 use nix::unistd::Pid;
 
-use super::children::Parting;
 use super::generation::Fate;
-use super::limits::{Monotonic, NEVER};
+use crate::master::workers::children::Parting;
+use crate::master::workers::limits::{Monotonic, NEVER};
 
 /// One generation, as the reconciler sees it.
 #[derive(Clone, Debug)]
-pub(super) struct Tally {
+pub(in crate::master) struct Tally {
     /// Which one.
     pub number: u64,
     /// What is to become of it.
@@ -44,7 +44,7 @@ pub(super) struct Tally {
 
 /// A slot without a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FreeSlot {
+pub(in crate::master) struct FreeSlot {
     /// Its place on the board.
     pub slot: usize,
     /// Nobody may be spawned into it before this.
@@ -55,7 +55,7 @@ pub(super) struct FreeSlot {
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::master) enum Step {
     /// Nothing before that time.
     RestUntil(Monotonic),
     /// Fork a worker into a slot.
@@ -90,7 +90,7 @@ pub(super) enum Step {
 }
 
 /// The next step, for generations in order of age: at most one of them serves, and at most one arrives.
-pub(super) fn next_step(generations: &[Tally], now: Monotonic) -> Step {
+pub(in crate::master) fn next_step(generations: &[Tally], now: Monotonic) -> Step {
     let whole = Whole::of(generations);
     let is_complete = |generation: &&Tally| {
         generation.fate == Fate::Arriving && generation.ready.len() >= generation.wanted

@@ -11,20 +11,19 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use tracing::{info, warn};
 
-use crate::log::cause;
-use crate::settings::Settings;
-
 use super::children::Life;
-use super::generation::Fate;
 use super::limits::{Monotonic, NEVER, after, elapsed};
-use super::{Master, Phase};
+use crate::log::cause;
+use crate::master::reload::generation::Fate;
+use crate::master::{Master, Phase};
+use crate::settings::Settings;
 
 /// How often memory is looked at. A leak that matters within less is a crash.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Why a worker is to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outdated {
+pub(in crate::master) enum Outdated {
     /// So many requests are enough.
     Requests(u64),
     /// It has served for so long.
@@ -92,7 +91,7 @@ fn judge(facts: &Facts, limits: &Limits) -> Verdict {
 
 /// After how many requests a new worker is to be replaced. The lot is the master's to draw: after a fork all workers would
 /// draw the same.
-pub(super) fn draw_request_limit(settings: &Settings) -> Option<NonZeroU64> {
+pub(in crate::master) fn draw_request_limit(settings: &Settings) -> Option<NonZeroU64> {
     let limit = NonZeroU64::new(settings.max_requests)?;
     let lot = RandomState::new().build_hasher().finish();
     Some(limit.saturating_add(spread(lot, settings.max_requests_jitter)))
@@ -105,7 +104,7 @@ fn spread(lot: u64, most: u64) -> u64 {
 
 /// When memory is looked at, and whether that can be done.
 #[derive(Debug, Default)]
-pub(super) struct MemoryWatch {
+pub(in crate::master) struct MemoryWatch {
     looked: Monotonic,
     /// It could not be read, and that was said.
     is_blind: bool,
@@ -150,7 +149,7 @@ fn own_memory_in(status: &str) -> Option<u64> {
 
 impl Master {
     /// Notes who is to be replaced, and says so once.
-    pub(super) fn mark_outdated(&mut self) {
+    pub(in crate::master) fn mark_outdated(&mut self) {
         let now = self.now();
         let looks_at_memory = self.memory_look(now) <= now;
         for (pid, facts, limits) in self.candidates(now) {
@@ -173,7 +172,7 @@ impl Master {
     }
 
     /// When somebody may be outdated, by the clock.
-    pub(super) fn next_outdated(&self, now: Monotonic) -> Monotonic {
+    pub(in crate::master) fn next_outdated(&self, now: Monotonic) -> Monotonic {
         let ages = self.candidates(now).into_iter().map(|(_, facts, limits)| match judge(&facts, &limits) {
             Verdict::FineUntil(until) => until,
             Verdict::Outdated(_) => now,

@@ -14,10 +14,9 @@ use nix::fcntl::OFlag;
 use nix::unistd::Pid;
 use tracing::debug;
 
+use crate::master::Master;
 use crate::sys::process::{self, Fork};
 use crate::sys::{fd, signal, socket};
-
-use super::Master;
 
 /// How long it may take until the service manager has read.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -26,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 impl Master {
     /// The service manager is to know this process as its child.
-    pub(super) fn affirm_main_process(&mut self) {
+    pub(in crate::master) fn affirm_main_process(&mut self) {
         if self.notifier.is_heard()
             && let Err(error) = self.send_herald()
         {

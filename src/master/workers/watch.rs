@@ -5,20 +5,19 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use tracing::{debug, error, warn};
 
-use crate::log::critical;
-use crate::scoreboard::{InFlight, Scoreboard, Slot};
-use crate::sys::{process, signal};
-
-use super::Master;
 use super::children::{Child, Doom, Life, Parting, Summons};
 use super::limits::{Call, Facts, LAST_SECOND, Monotonic, Verdict, after, elapsed, judge};
-use super::record::headline_from_outside;
+use crate::log::critical;
+use crate::master::Master;
+use crate::master::deaths::record::headline_from_outside;
+use crate::scoreboard::{InFlight, Scoreboard, Slot};
+use crate::sys::{process, signal};
 
 /// A slot may be ahead of the master's clock by so much: it was read a moment later. More is absurd.
 const SLACK: Duration = Duration::from_secs(1);
 
 /// What is known of a child that bears on its limits.
-pub(super) fn facts<'a>(child: &'a Child, board: &Scoreboard, now: Monotonic) -> Facts<'a> {
+pub(in crate::master) fn facts<'a>(child: &'a Child, board: &Scoreboard, now: Monotonic) -> Facts<'a> {
     let slot = child.slot().map(|slot| board.slot(slot));
     let turn = slot.map_or(0, |slot| slot.last_turn());
     let exchanges = slot.map_or_else(Vec::new, exchanges);
@@ -67,7 +66,7 @@ fn summons<'a>(child: &'a Child, lane: usize, exchange: &InFlight) -> Option<&'a
 
 impl Master {
     /// Who is over its time.
-    pub(super) fn murder_workers(&mut self) {
+    pub(in crate::master) fn murder_workers(&mut self) {
         let now = self.now();
         for pid in self.children.pids() {
             match self.verdict(pid, now) {
@@ -120,7 +119,7 @@ impl Master {
     }
 
     /// Sends a child the first signal of its end.
-    pub(super) fn condemn(&mut self, pid: Pid, doom: Doom) {
+    pub(in crate::master) fn condemn(&mut self, pid: Pid, doom: Doom) {
         let now = self.now();
         self.report_doom(pid, doom, now);
         let graceful = self.graceful_timeout_of(pid);
@@ -183,7 +182,7 @@ impl Master {
         Some(generation.board.slot(child.slot()?))
     }
 
-    pub(super) fn graceful_timeout_of(&self, pid: Pid) -> Duration {
+    pub(in crate::master) fn graceful_timeout_of(&self, pid: Pid) -> Duration {
         let child = self.children.iter().find(|child| child.pid == pid);
         let generation = child.and_then(|child| {
             self.generations.iter().find(|generation| generation.number == child.generation)
@@ -194,7 +193,7 @@ impl Master {
 
 /// The requests that a worker is answering: `in flight: GET /slow for 3.2 s, 3.2 s of it in the application (lane 0,
 /// thread 4242)`.
-pub(super) fn in_flight(slot: Slot<'_>, now: Monotonic) -> String {
+pub(in crate::master) fn in_flight(slot: Slot<'_>, now: Monotonic) -> String {
     let requests: Vec<String> = (0..slot.lanes())
         .filter_map(|index| {
             let lane = slot.lane(index);

@@ -3,25 +3,24 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::image::Image;
+use super::mold::Mold;
+use super::reconcile::{FreeSlot, Tally};
 use crate::last_words::Ledger;
 use crate::listener::Listener;
+use crate::master::logs::Logs;
+use crate::master::pidfile::Pidfile;
+use crate::master::workers::children::{Child, Children, Doom, Life, Parting};
+use crate::master::workers::limits::{Limits, Monotonic};
+use crate::master::workers::respawn::Respawn;
 use crate::scoreboard::Scoreboard;
 use crate::settings::Settings;
-
-use super::children::{Child, Children, Doom, Life, Parting};
-use super::image::Image;
-use super::limits::{Limits, Monotonic};
-use super::logs::Logs;
-use super::mold::Mold;
-use super::pidfile::Pidfile;
-use super::reconcile::{FreeSlot, Tally};
-use super::respawn::Respawn;
 
 /// Slots beside those for twice the workers and `max_surge`: for replacements of workers that leave slowly, and for TTIN.
 const SPARE_SLOTS: usize = 64;
 
 /// One configuration and the workers that run it.
-pub(super) struct Generation {
+pub(in crate::master) struct Generation {
     /// 1, 2, ...; never used again.
     pub number: u64,
     /// As they were read for it.
@@ -56,7 +55,7 @@ pub(super) struct Generation {
 
 /// What is to become of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(in crate::master) enum Fate {
     /// Its workers boot; it can be taken back.
     Arriving,
     /// It was taken back, or made way for a newer configuration. Its Ready workers serve until there are others in their place.
@@ -69,20 +68,20 @@ pub(super) enum Fate {
 
 impl Generation {
     /// A board with room for the workers of these settings.
-    pub(super) fn board(settings: &Settings) -> std::io::Result<Scoreboard> {
+    pub(in crate::master) fn board(settings: &Settings) -> std::io::Result<Scoreboard> {
         let slots =
             settings.workers.saturating_mul(2).saturating_add(surge(settings)).saturating_add(SPARE_SLOTS);
         Scoreboard::create(slots, settings.threads.max(1))
     }
 
     /// Has taken down how many of its workers are Ready, if they were never so many.
-    pub(super) fn note_peak(&mut self, children: &Children) {
+    pub(in crate::master) fn note_peak(&mut self, children: &Children) {
         let ready = children.of(self.number).filter(|child| child.life == Life::Ready).count();
         self.peak = self.peak.max(ready);
     }
 
     /// What the reconciler needs to know of it.
-    pub(super) fn tally(&self, children: &Children) -> Tally {
+    pub(in crate::master) fn tally(&self, children: &Children) -> Tally {
         let mut tally = Tally {
             number: self.number,
             fate: self.fate,
@@ -111,12 +110,12 @@ impl Generation {
     }
 
     /// What its workers are held to.
-    pub(super) fn limits(&self) -> Limits {
+    pub(in crate::master) fn limits(&self) -> Limits {
         Limits { timeout: self.settings.timeout, boot_timeout: self.settings.boot_timeout }
     }
 
     /// True when it is to have workers.
-    pub(super) fn is_staying(&self) -> bool {
+    pub(in crate::master) fn is_staying(&self) -> bool {
         match self.fate {
             Fate::Arriving | Fate::Serving => true,
             Fate::Withdrawn | Fate::Leaving(_) => false,
@@ -124,12 +123,12 @@ impl Generation {
     }
 
     /// True when its workers are to go in any case, and its listeners were taken from it.
-    pub(super) fn is_leaving(&self) -> bool {
+    pub(in crate::master) fn is_leaving(&self) -> bool {
         matches!(self.fate, Fate::Leaving(_))
     }
 
     /// Its workers are to leave like this, or faster if that was said before.
-    pub(super) fn dissolve(&mut self, parting: Parting) {
+    pub(in crate::master) fn dissolve(&mut self, parting: Parting) {
         self.fate = match self.fate {
             Fate::Arriving | Fate::Withdrawn | Fate::Serving => Fate::Leaving(parting),
             Fate::Leaving(before) => Fate::Leaving(before.max(parting)),
@@ -138,7 +137,7 @@ impl Generation {
 }
 
 /// How many workers beyond the number wanted may live while workers are exchanged.
-pub(super) fn surge(settings: &Settings) -> usize {
+pub(in crate::master) fn surge(settings: &Settings) -> usize {
     settings.max_surge.unwrap_or(settings.workers / 4).max(1)
 }
 

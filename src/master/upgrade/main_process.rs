@@ -7,10 +7,9 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use tracing::{debug, warn};
 
+use crate::master::workers::limits::{Monotonic, NEVER, after};
+use crate::master::{Master, Phase};
 use crate::pair::{Order, Sent};
-
-use super::limits::{Monotonic, NEVER, after};
-use super::{Master, Phase};
 
 /// How long the service manager may take to read. Without its answer the others go on as if it had.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -19,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// On its way from one master to the other.
 #[derive(Debug, Default)]
-pub(super) enum Handing {
+pub(in crate::master) enum Handing {
     /// It is not.
     #[default]
     Done,
@@ -31,7 +30,7 @@ pub(super) enum Handing {
 
 impl Handing {
     /// What becomes readable when the service manager has read.
-    pub(super) fn barrier(&self) -> Option<BorrowedFd<'_>> {
+    pub(in crate::master) fn barrier(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Handing::Awaited { read, .. } => Some(read.as_fd()),
             Handing::Done | Handing::Named { .. } => None,
@@ -41,7 +40,7 @@ impl Handing {
 
 impl Master {
     /// From now on `pid` is the main process, which may speak as soon as the service manager knows.
-    pub(super) fn hand_over_main_process(&mut self, pid: Pid) {
+    pub(in crate::master) fn hand_over_main_process(&mut self, pid: Pid) {
         self.notifier.send(format!("MAINPID={pid}"));
         self.notifier.mute();
         self.handing = Handing::Named { to: pid, since: self.now() };
@@ -49,7 +48,7 @@ impl Master {
     }
 
     /// Goes as far as it can without waiting.
-    pub(super) fn advance_handing(&mut self) {
+    pub(in crate::master) fn advance_handing(&mut self) {
         let now = self.now();
         let (to, since) = match &self.handing {
             Handing::Done => return,
@@ -76,7 +75,7 @@ impl Master {
     }
 
     /// The service manager has read who is the main process.
-    pub(super) fn barrier_is_passed(&mut self) {
+    pub(in crate::master) fn barrier_is_passed(&mut self) {
         if let Handing::Awaited { to, .. } = &self.handing {
             self.handed_over(*to);
         }
@@ -95,7 +94,7 @@ impl Master {
     }
 
     /// A master that was started by another and stops leaves the service to that one.
-    pub(super) fn hand_back_main_process(&mut self) {
+    pub(in crate::master) fn hand_back_main_process(&mut self) {
         if let Some(parent) = &self.parent
             && !self.notifier.is_muted()
         {
@@ -105,7 +104,7 @@ impl Master {
 
     /// The new master has died. If the service manager took it for the main process it does not listen to this one, but
     /// with `NotifyAccess=all`.
-    pub(super) fn take_back_main_process(&mut self, from: Pid) {
+    pub(in crate::master) fn take_back_main_process(&mut self, from: Pid) {
         self.forget_handing();
         if self.notifier.is_muted() && self.phase == Phase::Running {
             debug!("pid {from} was the main process");
@@ -123,7 +122,7 @@ impl Master {
     }
 
     /// This is the main process now, and the service manager knows.
-    pub(super) fn speak(&mut self) {
+    pub(in crate::master) fn speak(&mut self) {
         if !self.notifier.is_muted() {
             return;
         }
@@ -136,12 +135,12 @@ impl Master {
     }
 
     /// There is nobody to hand it to.
-    pub(super) fn forget_handing(&mut self) {
+    pub(in crate::master) fn forget_handing(&mut self) {
         self.handing = Handing::Done;
     }
 
     /// When [`Master::advance_handing`] has something to do.
-    pub(super) fn handing_deadline(&self, now: Monotonic) -> Monotonic {
+    pub(in crate::master) fn handing_deadline(&self, now: Monotonic) -> Monotonic {
         match &self.handing {
             Handing::Done => NEVER,
             Handing::Named { .. } => after(now, PAUSE),

@@ -5,20 +5,23 @@ use std::time::{Duration, SystemTime};
 use nix::unistd::Pid;
 use tracing::{error, info, warn};
 
+use crate::master::reload::generation::Fate;
+use crate::master::service::status::one_line;
+use crate::master::workers::children::{Child, Life, Role};
+use crate::master::workers::limits::elapsed;
+use crate::master::workers::watch::in_flight;
+use crate::master::{EXIT_APPLICATION, EXIT_BOOT, Master, Phase};
 use crate::sys::cgroup::OomCount;
 use crate::sys::process::{self, Change, Status};
 use crate::sys::signal;
+use obituary::{Death, End};
 
-use super::children::{Child, Life, Role};
-use super::generation::Fate;
-use super::limits::elapsed;
-use super::obituary::{Death, End};
-use super::status::one_line;
-use super::watch::in_flight;
-use super::{EXIT_APPLICATION, EXIT_BOOT, Master, Phase};
+pub(in crate::master) mod obituary;
+pub(in crate::master) mod record;
+pub(in crate::master) mod symbolize;
 
 /// What the kernel's OOM killer has done in the master's control group, which is the workers' too.
-pub(super) struct OomWatch {
+pub(in crate::master) struct OomWatch {
     /// `None`: nobody counts here.
     count: Option<OomCount>,
     /// How many of its kills are accounted for.
@@ -27,7 +30,7 @@ pub(super) struct OomWatch {
 
 impl OomWatch {
     /// From now on.
-    pub(super) fn new() -> OomWatch {
+    pub(in crate::master) fn new() -> OomWatch {
         let count = OomCount::find();
         let seen = count.as_ref().and_then(OomCount::read).unwrap_or(0);
         OomWatch { count, seen }
@@ -51,7 +54,7 @@ impl OomWatch {
 
 impl Master {
     /// Takes every change of a child off the kernel's hands.
-    pub(super) fn reap_workers(&mut self) {
+    pub(in crate::master) fn reap_workers(&mut self) {
         let before = self.children.len();
         self.take_changes();
         if self.children.len() < before {
@@ -84,7 +87,7 @@ impl Master {
         }
     }
 
-    pub(super) fn bury(&mut self, status: &Status) {
+    pub(in crate::master) fn bury(&mut self, status: &Status) {
         // What it had said before it died may be the reason.
         self.read_reports(status.pid);
         self.hear_last_words(status.pid);
@@ -145,7 +148,7 @@ impl Master {
     }
 
     /// A worker that was never Ready ends a start, and takes back a reload.
-    pub(super) fn draw_consequences(&mut self, child: &Child, change: Change) {
+    pub(in crate::master) fn draw_consequences(&mut self, child: &Child, change: Change) {
         let fate = self.generation(child.generation).map(|generation| generation.fate);
         if child.is_expected_to_go() || fate != Some(Fate::Arriving) {
             return;
@@ -226,7 +229,7 @@ fn boot_failure(child: &Child, change: Change) -> (u8, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::master::children::{Doom, Role};
+    use crate::master::workers::children::{Doom, Role};
 
     fn child(life: Life) -> Child {
         Child { life, ..Child::newborn(Pid::from_raw(77), Role::Worker { slot: 0 }, 1, None, 0) }

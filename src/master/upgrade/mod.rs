@@ -1,5 +1,5 @@
 //! USR2, seen from the master that gets it: starts the program once more, on the same listeners, and goes on alone
-//! unless that shows that it serves. How the new one sees it is in [`promotion`](super::promotion).
+//! unless that shows that it serves. How the new one sees it is in [`promotion`].
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -11,18 +11,23 @@ use tracing::{debug, error, info, warn};
 
 use crate::listener::Listener;
 use crate::log::cause;
+use crate::master::pidfile::Pidfile;
+use crate::master::service::status::one_line;
+use crate::master::workers::children::{Child, Doom, Life, Parting, Role};
+use crate::master::workers::limits::{Monotonic, NEVER, after};
+use crate::master::{Master, Phase, signals};
 use crate::pair::{self, Order, Pair, Report, Sent};
 use crate::sys::fd;
 use crate::sys::process::{self, Change, Fork};
 use crate::sys::signal::{self, Mask};
+use handover::Letter;
+use main_process::Handing;
 
-use super::children::{Child, Doom, Life, Parting, Role};
-use super::handover::Letter;
-use super::limits::{Monotonic, NEVER, after};
-use super::main_process::Handing;
-use super::pidfile::Pidfile;
-use super::status::one_line;
-use super::{Master, Phase, promotion, signals};
+pub(in crate::master) mod handover;
+pub(in crate::master) mod herald;
+pub(in crate::master) mod main_process;
+pub(in crate::master) mod program;
+pub(in crate::master) mod promotion;
 
 /// What the new program has beside two times `boot_timeout` (its first worker, then the others) to show that it serves.
 /// It holds itself to its own settings; this is for a program that does not.
@@ -34,7 +39,7 @@ const EXIT_NO_PROGRAM: i32 = 127;
 
 /// What is known of the upgrade, beside the new master in the table of children.
 #[derive(Debug, Default)]
-pub(super) struct Upgrade {
+pub(in crate::master) struct Upgrade {
     /// USR2 has come, and the program is to be started.
     is_wanted: bool,
     /// The numbers of the listeners that the new master has, too. While it boots: all that it was given.
@@ -45,7 +50,7 @@ pub(super) struct Upgrade {
 
 impl Master {
     /// USR2: the program is to be started once more, unless there are two masters already.
-    pub(super) fn upgrade(&mut self) {
+    pub(in crate::master) fn upgrade(&mut self) {
         if let Some(parent) = &self.parent {
             let pid = parent.pid();
             return warn!(
@@ -65,12 +70,12 @@ impl Master {
     }
 
     /// The new master, as long as it is not reaped.
-    pub(super) fn successor(&self) -> Option<&Child> {
+    pub(in crate::master) fn successor(&self) -> Option<&Child> {
         self.children.iter().find(|child| child.role == Role::Upgrade)
     }
 
     /// Starts the new master if that is wanted, and ends one that does not show that it serves.
-    pub(super) fn manage_upgrade(&mut self) {
+    pub(in crate::master) fn manage_upgrade(&mut self) {
         if std::mem::take(&mut self.upgrade.is_wanted)
             && let Err(error) = self.start_successor()
         {
@@ -83,7 +88,7 @@ impl Master {
     }
 
     /// When [`Master::manage_upgrade`] has something to do.
-    pub(super) fn upgrade_deadline(&self, now: Monotonic) -> Monotonic {
+    pub(in crate::master) fn upgrade_deadline(&self, now: Monotonic) -> Monotonic {
         if self.upgrade.is_wanted { now } else { self.successor_deadline(now) }
     }
 
@@ -165,7 +170,7 @@ impl Master {
     }
 
     /// The new master has shown that it serves, with these listeners of ours.
-    pub(super) fn successor_serves(&mut self, pid: Pid, kept: Vec<RawFd>) {
+    pub(in crate::master) fn successor_serves(&mut self, pid: Pid, kept: Vec<RawFd>) {
         let now = self.now();
         let Some(child) = self.children.get_mut(pid) else { return };
         if child.role != Role::Upgrade || child.life != Life::Booting {
@@ -180,7 +185,7 @@ impl Master {
     }
 
     /// The new master leaves, and has told the service manager that this one is the main process again.
-    pub(super) fn successor_leaves(&mut self, pid: Pid) {
+    pub(in crate::master) fn successor_leaves(&mut self, pid: Pid) {
         let now = self.now();
         let Some(child) = self.children.get_mut(pid).filter(|child| child.role == Role::Upgrade) else {
             return;
@@ -195,7 +200,7 @@ impl Master {
     }
 
     /// The new master is dead.
-    pub(super) fn bury_successor(&mut self, child: &Child, change: Change) {
+    pub(in crate::master) fn bury_successor(&mut self, child: &Child, change: Change) {
         self.upgrade.shared.clear();
         let (pid, manner) = (child.pid, manner(change));
         match (child.life, &child.last_words) {
@@ -221,14 +226,14 @@ impl Master {
     }
 
     /// Another master uses this listener, too: it can only be left.
-    pub(super) fn is_shared(&self, listener: &Listener) -> bool {
+    pub(in crate::master) fn is_shared(&self, listener: &Listener) -> bool {
         let number = listener.as_fd().as_raw_fd();
         self.upgrade.shared.contains(&number)
             || self.parent.as_ref().is_some_and(|parent| parent.has(listener))
     }
 
     /// Forgets that a listener that is left was shared: its number may be another's next.
-    pub(super) fn forget_shared(&mut self, listener: &Listener) {
+    pub(in crate::master) fn forget_shared(&mut self, listener: &Listener) {
         let number = listener.as_fd().as_raw_fd();
         self.upgrade.shared.retain(|shared| *shared != number);
         if let Some(parent) = &mut self.parent {
@@ -237,21 +242,21 @@ impl Master {
     }
 
     /// Another master goes on with what this one leaves.
-    pub(super) fn is_succeeded(&self) -> bool {
+    pub(in crate::master) fn is_succeeded(&self) -> bool {
         let goes_on = |child: &Child| matches!(child.life, Life::Booting | Life::Ready);
         self.parent.as_ref().is_some_and(|parent| !parent.is_leaving())
             || self.successor().is_some_and(goes_on)
     }
 
     /// The other master leaves. If this one does, too, nobody goes on: idle connections wait for nothing.
-    pub(super) fn is_left_alone(&mut self) {
+    pub(in crate::master) fn is_left_alone(&mut self) {
         if matches!(self.phase, Phase::Stopping { .. }) {
             self.dissolve_all(Parting::Stop);
         }
     }
 
     /// The new master is to know that this one leaves.
-    pub(super) fn tell_successor_of_leaving(&self) {
+    pub(in crate::master) fn tell_successor_of_leaving(&self) {
         let Some(child) = self.successor() else { return };
         let sent = child.pair.as_ref().map(|pair| pair.send_order(&Order::Leaving, &[]));
         if let Some(Ok(Sent::Full) | Err(_)) = sent {
@@ -260,25 +265,25 @@ impl Master {
     }
 
     /// The same to the old one, which leaves, too: it does not wait for idle connections any more.
-    pub(super) fn tell_parent_of_leaving(&self) {
+    pub(in crate::master) fn tell_parent_of_leaving(&self) {
         if let Some(parent) = &self.parent {
             parent.leaving();
         }
     }
 
     /// Nothing has to be waited for any more: a new master goes on by itself.
-    pub(super) fn may_end(&self) -> bool {
+    pub(in crate::master) fn may_end(&self) -> bool {
         matches!(self.handing, Handing::Done) && self.children.iter().all(|child| child.role == Role::Upgrade)
     }
 
     /// The new master moves its pidfile to this one's name: until then this one stays, and there is never none.
-    pub(super) fn is_inherited_by_successor(&self, pidfile: &Pidfile) -> bool {
+    pub(in crate::master) fn is_inherited_by_successor(&self, pidfile: &Pidfile) -> bool {
         self.successor()
             .is_some_and(|child| !is_doomed(child) && pidfile.has_heir(promotion::SUFFIX, child.pid))
     }
 
     /// At the end: a new master that was on its way out does not stay behind.
-    pub(super) fn leave_successor(&mut self) {
+    pub(in crate::master) fn leave_successor(&mut self) {
         self.upgrade.is_wanted = false;
         if let Some(child) = self.successor()
             && is_doomed(child)

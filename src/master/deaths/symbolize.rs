@@ -9,18 +9,17 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use tracing::{error, warn};
 
+use super::record::headline;
 use crate::last_words::LastWords;
 use crate::log::cause;
+use crate::master::Master;
+use crate::master::reload::generation::Generation;
+use crate::master::workers::children::{Child, Doom, Life, Role};
+use crate::master::workers::limits::{Monotonic, NEVER, after};
 use crate::settings::{AppSource, Settings};
 use crate::symbolizer::{self, Case, Errand, Identity};
 use crate::sys::process::{self, Change, Fork};
 use crate::sys::signal::{self, Mask};
-
-use super::Master;
-use super::children::{Child, Doom, Life, Role};
-use super::generation::Generation;
-use super::limits::{Monotonic, NEVER, after};
-use super::record::headline;
 
 /// What a symbolizer has before it is killed, and the master writes the record itself.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,7 +34,7 @@ const NOBODY: u32 = 65534;
 
 /// Records that are being made.
 #[derive(Debug, Default)]
-pub(super) struct Symbolizing {
+pub(in crate::master) struct Symbolizing {
     waiting: VecDeque<Errand>,
     at_work: Option<AtWork>,
 }
@@ -51,14 +50,14 @@ struct AtWork {
 }
 
 /// What a forked symbolizer takes with it.
-pub(super) struct Summary {
+pub(in crate::master) struct Summary {
     errand: Errand,
     mask: Mask,
 }
 
 impl Master {
     /// Reads what a worker has said in the face of death, and has it written.
-    pub(super) fn hear_last_words(&mut self, pid: Pid) {
+    pub(in crate::master) fn hear_last_words(&mut self, pid: Pid) {
         let Some(child) = self.children.get_mut(pid) else { return };
         let doom = doom(child);
         let generation = self.generations.iter().find(|generation| generation.number == child.generation);
@@ -80,7 +79,7 @@ impl Master {
     }
 
     /// Starts the next symbolizer when none is at work. In the child it returns that one's errand.
-    pub(super) fn symbolize_next(&mut self) -> Option<Box<Summary>> {
+    pub(in crate::master) fn symbolize_next(&mut self) -> Option<Box<Summary>> {
         self.hurry_symbolizer();
         while self.symbolizing.at_work.is_none() {
             let errand = self.symbolizing.waiting.pop_front()?;
@@ -103,7 +102,7 @@ impl Master {
     }
 
     /// When the one at work has to be killed.
-    pub(super) fn symbolizer_deadline(&self) -> Monotonic {
+    pub(in crate::master) fn symbolizer_deadline(&self) -> Monotonic {
         match &self.symbolizing.at_work {
             Some(AtWork { since, killed: false, .. }) => after(*since, PATIENCE),
             Some(AtWork { killed: true, .. }) | None => NEVER,
@@ -123,7 +122,7 @@ impl Master {
     }
 
     /// A symbolizer has ended. If it has not done its work, the record is written without names.
-    pub(super) fn bury_symbolizer(&mut self, pid: Pid, change: Change) {
+    pub(in crate::master) fn bury_symbolizer(&mut self, pid: Pid, change: Change) {
         let Some(done) = self.symbolizing.at_work.take_if(|at_work| at_work.pid == pid) else { return };
         if change != Change::Exited(0) {
             error!("{}", symbolizer::bare(&done.case));
@@ -143,7 +142,7 @@ impl Symbolizing {
 
 impl Summary {
     /// In the child, with the master gone: nothing returns from here, not even a panic.
-    pub(super) fn run(self) -> ! {
+    pub(in crate::master) fn run(self) -> ! {
         // It can only fail for a mask that is no mask. The handlers of the master's signals do nothing any more.
         let _restored = signal::restore(&self.mask);
         let outcome = catch_unwind(AssertUnwindSafe(|| symbolizer::run(self.errand)));

@@ -14,13 +14,12 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::Serialize;
 use tracing::{debug, error, info, warn};
 
-use crate::log::cause;
-
-use super::children::Life;
 use super::generation::Fate;
-use super::limits::Monotonic;
-use super::status::one_line;
-use super::{Master, Phase};
+use crate::log::cause;
+use crate::master::service::status::one_line;
+use crate::master::workers::children::Life;
+use crate::master::workers::limits::Monotonic;
+use crate::master::{Master, Phase};
 
 /// The file: one reload, that which ended last.
 #[derive(Debug, Serialize)]
@@ -50,13 +49,13 @@ enum Verdict {
 
 /// Where an outcome is written: beside a pidfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(in crate::master) struct Place {
     path: PathBuf,
 }
 
 impl Place {
     /// The one for this pidfile.
-    pub(super) fn beside(pidfile: &Path) -> Place {
+    pub(in crate::master) fn beside(pidfile: &Path) -> Place {
         let mut path = pidfile.as_os_str().to_owned();
         path.push(".reload");
         Place { path: path.into() }
@@ -84,7 +83,7 @@ impl Place {
     }
 
     /// Nobody will be told anything here any more.
-    pub(super) fn remove(&self, directory: &Arc<OwnedFd>) {
+    pub(in crate::master) fn remove(&self, directory: &Arc<OwnedFd>) {
         match unlinkat(directory, &self.path, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(errno) => debug!("cannot remove {}: {}", self.path.display(), errno.desc()),
@@ -94,7 +93,7 @@ impl Place {
 
 impl Master {
     /// The generation `number` serves. Who has asked for it may have read the place of the former pidfile.
-    pub(super) fn conclude(&mut self, number: u64, former: Option<Place>) {
+    pub(in crate::master) fn conclude(&mut self, number: u64, former: Option<Place>) {
         let Some(generation) = self.generations.iter().find(|generation| generation.number == number) else {
             return;
         };
@@ -114,7 +113,7 @@ impl Master {
     }
 
     /// Whoever serves goes on; says so, and why. The configuration that is refused was read at `read_at`.
-    pub(super) fn refuse(&mut self, reason: &str, read_at: Monotonic) {
+    pub(in crate::master) fn refuse(&mut self, reason: &str, read_at: Monotonic) {
         let reason = one_line(reason);
         let verdict = format!("Reload refused, {}: {reason}", self.who_goes_on());
         error!("{verdict}");
@@ -153,12 +152,12 @@ impl Master {
     }
 
     /// Where the outcomes of reloads are written, if anywhere.
-    pub(super) fn place(&self) -> Option<Place> {
+    pub(in crate::master) fn place(&self) -> Option<Place> {
         self.pidfile.as_ref().map(|pidfile| Place::beside(pidfile.path()))
     }
 
     /// The pidfile has another name than it had when `former` was its place.
-    pub(super) fn move_outcome(&self, former: Option<Place>) {
+    pub(in crate::master) fn move_outcome(&self, former: Option<Place>) {
         let (Some(former), Some(place)) = (former, self.place()) else {
             return;
         };

@@ -8,16 +8,19 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use crate::listener::{BindError, Handed, Listener};
+use crate::master::Master;
 use crate::settings::Settings;
 
-use super::Master;
-
 /// Behind the name of the pidfile of a master whose parent lives.
-pub(super) const SUFFIX: &str = ".2";
+pub(in crate::master) const SUFFIX: &str = ".2";
 
 impl Master {
     /// Goes on with the parent's listeners, those that the settings still name; see [`Master::keep_handed`].
-    pub(super) fn take_handed(&mut self, handed: Vec<Handed>, passed: bool) -> Result<(), BindError> {
+    pub(in crate::master) fn take_handed(
+        &mut self,
+        handed: Vec<Handed>,
+        passed: bool,
+    ) -> Result<(), BindError> {
         let listeners: Result<Vec<_>, _> =
             handed.into_iter().map(|handed| Listener::take_over(handed).map(Arc::new)).collect();
         if passed {
@@ -29,7 +32,7 @@ impl Master {
     }
 
     /// Closes what was handed over and is not used.
-    pub(super) fn keep_handed(&mut self) {
+    pub(in crate::master) fn keep_handed(&mut self) {
         for listener in std::mem::take(&mut self.handed) {
             if Arc::strong_count(&listener) == 1 {
                 info!("Not listening any more at: {}", listener.address());
@@ -39,13 +42,13 @@ impl Master {
     }
 
     /// Where the pidfile of these settings is.
-    pub(super) fn pidfile_path(&self, settings: &Settings) -> Option<PathBuf> {
+    pub(in crate::master) fn pidfile_path(&self, settings: &Settings) -> Option<PathBuf> {
         let path = settings.pidfile.as_ref()?;
         Some(if self.parent.is_some() { with_suffix(path) } else { path.clone() })
     }
 
     /// The parent has said something, or has ended.
-    pub(super) fn hear_parent(&mut self) {
+    pub(in crate::master) fn hear_parent(&mut self) {
         let Some(parent) = &mut self.parent else { return };
         let (may_speak, is_leaving, has_ended) = (parent.hear(), parent.is_leaving(), parent.has_ended());
         if may_speak {

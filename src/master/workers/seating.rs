@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 use crate::last_words::Ledger;
 use crate::listener::Listener;
 use crate::log::{AccessLog, ErrorLog};
+use crate::master::Master;
 use crate::pair::Pair;
 use crate::scoreboard::Scoreboard;
 use crate::settings::Settings;
@@ -17,8 +18,6 @@ use crate::sys::image::Image;
 use crate::sys::signal::Mask;
 use crate::sys::title::Title;
 use crate::sys::{fd, signal};
-
-use super::Master;
 
 /// A new worker's belongings.
 ///
@@ -57,7 +56,7 @@ pub(crate) struct Seating {
     pub mask: Mask,
     /// The master; when it is not the parent any more it died during the fork.
     pub master: Pid,
-    pub(super) foreign: Vec<RawFd>,
+    pub(in crate::master) foreign: Vec<RawFd>,
 }
 
 impl Seating {
@@ -79,7 +78,7 @@ impl Master {
     /// In the child: lets go of the master. The signal pipe first, so that no signal of the worker's ever wakes the master;
     /// then, by being dropped, the other children's pairs, the pidfile and its lock's descriptor, the notify socket, the
     /// starter's pipe, and the listeners, boards and logs of other generations.
-    pub(super) fn let_go(self) {
+    pub(in crate::master) fn let_go(self) {
         drop(self.signals);
         if let Err(error) = signal::reset(libc::SIGCHLD) {
             warn!("cannot put SIGCHLD back to its default: {error}");
@@ -89,7 +88,7 @@ impl Master {
 }
 
 /// Says which steps were taken, and complains about a descriptor that nobody meant to pass on.
-pub(super) fn check(seating: &Seating) {
+pub(in crate::master) fn check(seating: &Seating) {
     for descriptor in fd::unlisted(&seating.descriptors()) {
         warn!("descriptor {descriptor} is open in a worker, which has no use for it");
     }

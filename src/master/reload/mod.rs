@@ -8,19 +8,24 @@ use tracing::{error, info, warn};
 
 use crate::last_words::Ledger;
 use crate::listener::BindError;
+use crate::master::listeners;
+use crate::master::logs::{self, Logs, LogsError};
+use crate::master::pidfile::{Pidfile, PidfileError};
+use crate::master::workers::children::{Child, Parting};
+use crate::master::workers::limits::Monotonic;
+use crate::master::workers::respawn::Respawn;
+use crate::master::{Master, Phase};
 use crate::settings::Settings;
 use crate::sys::clock;
+use generation::{Fate, Generation};
+use image::Image;
+use mold::Mold;
 
-use super::children::{Child, Parting};
-use super::generation::{Fate, Generation};
-use super::image::Image;
-use super::limits::Monotonic;
-use super::listeners;
-use super::logs::{self, Logs, LogsError};
-use super::mold::Mold;
-use super::pidfile::{Pidfile, PidfileError};
-use super::respawn::Respawn;
-use super::{Master, Phase};
+pub(in crate::master) mod generation;
+pub(in crate::master) mod image;
+pub(in crate::master) mod mold;
+pub(in crate::master) mod outcome;
+pub(in crate::master) mod reconcile;
 
 /// Why a generation cannot even begin to arrive.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +51,7 @@ pub(crate) enum GenerationError {
 
 impl Master {
     /// Reads the configuration anew. Refused, everything stays as it is, also a reload under way.
-    pub(super) fn reload(&mut self) {
+    pub(in crate::master) fn reload(&mut self) {
         info!("Hang up: Master");
         let read_at = clock::monotonic();
         self.notifier.send(format!("RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=reloading", read_at / 1000));
@@ -64,7 +69,7 @@ impl Master {
 
     /// A generation of these settings, with everything that it needs but its workers. The pidfile comes first: that a
     /// server runs already says more than that its port is taken.
-    pub(super) fn arrival(
+    pub(in crate::master) fn arrival(
         &self,
         settings: Settings,
         read_at: Monotonic,
@@ -133,7 +138,7 @@ impl Master {
     }
 
     /// Nobody needs a withdrawn generation any more.
-    pub(super) fn let_leave(&mut self, number: u64) {
+    pub(in crate::master) fn let_leave(&mut self, number: u64) {
         if let Some(generation) = self.generation(number) {
             generation.dissolve(Parting::Reload);
         }
@@ -141,7 +146,7 @@ impl Master {
     }
 
     /// An arriving generation has failed: whoever serves goes on, and what of it has left already comes back.
-    pub(super) fn take_back(&mut self, reason: &str) {
+    pub(in crate::master) fn take_back(&mut self, reason: &str) {
         let mut read_at = None;
         for generation in self.generations.iter_mut().filter(|generation| generation.fate == Fate::Arriving) {
             generation.fate = Fate::Withdrawn;
@@ -155,7 +160,7 @@ impl Master {
 
     /// A worker of an arriving generation has died after it had been Ready: a death like others, and it is replaced. But a
     /// roll in which the new workers keep dying would never end.
-    pub(super) fn count_loss(&mut self, child: &Child) {
+    pub(in crate::master) fn count_loss(&mut self, child: &Child) {
         let phase = self.phase;
         let (Some(generation), Some(slot)) = (self.generation(child.generation), child.slot()) else {
             return;
@@ -169,7 +174,7 @@ impl Master {
     }
 
     /// From here on `number` serves, and what served before leaves.
-    pub(super) fn take_over(&mut self, number: u64) {
+    pub(in crate::master) fn take_over(&mut self, number: u64) {
         self.say_where_if_new(number);
         for generation in &mut self.generations {
             if generation.number == number {
@@ -241,7 +246,7 @@ fn remove(pidfile: Option<Pidfile>) {
 }
 
 /// Descriptors for the connections of one worker, its listeners and logs, and the master's pairs.
-pub(super) fn raise_limits(settings: &Settings) {
+pub(in crate::master) fn raise_limits(settings: &Settings) {
     const BESIDE_CONNECTIONS: u64 = 256;
     let connections = u64::try_from(settings.worker_connections).unwrap_or(u64::MAX);
     let workers = u64::try_from(settings.workers).unwrap_or(u64::MAX);

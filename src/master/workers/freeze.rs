@@ -11,7 +11,7 @@ const REMEMBERED: usize = 32;
 
 /// The freezes that the master has noticed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Freezes(Vec<Freeze>);
+pub(in crate::master) struct Freezes(Vec<Freeze>);
 
 #[derive(Clone, Copy, Debug)]
 struct Freeze {
@@ -25,7 +25,7 @@ impl Freezes {
     ///
     /// Nobody knows when in its sleep the master was frozen, so the whole sleep counts: a limit that ends a little late
     /// harms nobody; a worker killed on waking, because the freeze began before the master's deadline, would have been innocent.
-    pub(super) fn observe(
+    pub(in crate::master) fn observe(
         &mut self,
         asleep_since: Monotonic,
         deadline: Monotonic,
@@ -43,7 +43,7 @@ impl Freezes {
     }
 
     /// By how much a limit moves that runs since `start`.
-    pub(super) fn since(&self, start: Monotonic) -> u64 {
+    pub(in crate::master) fn since(&self, start: Monotonic) -> u64 {
         self.0.iter().filter(|freeze| freeze.noticed > start).map(|freeze| freeze.lasted).sum()
     }
 }

@@ -8,9 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::sys::{identity, process};
-
 use super::handover;
+use crate::sys::{identity, process};
 
 /// Variables that were meant for the process that was started, by its number, and for no other.
 const FOR_THIS_PROCESS: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
@@ -51,13 +50,13 @@ impl Program {
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::master) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Makes this process the program, which finds `letter` in its environment. `start` is the working directory of the
     /// start, for when its name has gone. It returns when that fails, with the reason.
-    pub(super) fn execute(&self, letter: &str, start: impl AsFd) -> String {
+    pub(in crate::master) fn execute(&self, letter: &str, start: impl AsFd) -> String {
         if let Err(error) = identity::chdir(&self.directory).or_else(|_| identity::chdir_to(start)) {
             return format!("cannot enter {}: {error}", self.directory.display());
         }

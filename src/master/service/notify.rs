@@ -21,7 +21,7 @@ const MOST_WAITING: usize = 16;
 
 /// Speaks to the service manager, when there is one.
 #[derive(Debug)]
-pub(super) struct Notifier {
+pub(in crate::master) struct Notifier {
     to: Option<(UnixDatagram, SocketAddr)>,
     /// Messages that found the manager's queue full, oldest first.
     waiting: VecDeque<String>,
@@ -33,7 +33,7 @@ pub(super) struct Notifier {
 
 impl Notifier {
     /// Takes what the service manager has said out of the environment, so that no child speaks in the master's name.
-    pub(super) fn from_environment() -> Notifier {
+    pub(in crate::master) fn from_environment() -> Notifier {
         let address = take_variable("NOTIFY_SOCKET");
         let limit = take_variable("WATCHDOG_USEC");
         let watched = take_variable("WATCHDOG_PID");
@@ -49,32 +49,32 @@ impl Notifier {
     }
 
     /// Has nobody to speak to.
-    pub(super) fn silent() -> Notifier {
+    pub(in crate::master) fn silent() -> Notifier {
         Notifier { to: None, waiting: VecDeque::new(), watchdog: None, is_muted: false }
     }
 
     /// There is somebody to speak to.
-    pub(super) fn is_heard(&self) -> bool {
+    pub(in crate::master) fn is_heard(&self) -> bool {
         self.to.is_some()
     }
 
     /// Within so long the service manager wants to hear `WATCHDOG=1`, again and again.
-    pub(super) fn watchdog(&self) -> Option<Duration> {
+    pub(in crate::master) fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
 
     /// What is sent from now on is dropped; what waits is not.
-    pub(super) fn mute(&mut self) {
+    pub(in crate::master) fn mute(&mut self) {
         self.is_muted = true;
     }
 
     /// Speaks again.
-    pub(super) fn unmute(&mut self) {
+    pub(in crate::master) fn unmute(&mut self) {
         self.is_muted = false;
     }
 
     /// Whether another process speaks.
-    pub(super) fn is_muted(&self) -> bool {
+    pub(in crate::master) fn is_muted(&self) -> bool {
         self.is_muted
     }
 
@@ -83,7 +83,7 @@ impl Notifier {
     ///
     /// # Errors
     /// `WouldBlock` while something waits: [`flush`](Self::flush), and try again.
-    pub(super) fn barrier(&mut self) -> io::Result<Option<OwnedFd>> {
+    pub(in crate::master) fn barrier(&mut self) -> io::Result<Option<OwnedFd>> {
         let Some((_, address)) = &self.to else {
             return Ok(None);
         };
@@ -99,7 +99,7 @@ impl Notifier {
     }
 
     /// Sends `message` (lines of `NAME=value`) after those that wait, now or at a later [`flush`](Self::flush).
-    pub(super) fn send(&mut self, message: impl Into<String>) {
+    pub(in crate::master) fn send(&mut self, message: impl Into<String>) {
         if self.to.is_none() || self.is_muted {
             return;
         }
@@ -111,7 +111,7 @@ impl Notifier {
     }
 
     /// Sends `message` if that can be done now, after all that waits.
-    pub(super) fn says_now(&mut self, message: &str) -> bool {
+    pub(in crate::master) fn says_now(&mut self, message: &str) -> bool {
         self.flush();
         let is_free = self.waiting.is_empty() && !self.is_muted;
         self.to
@@ -120,12 +120,12 @@ impl Notifier {
     }
 
     /// Its own descriptors.
-    pub(super) fn descriptors(&self) -> Vec<RawFd> {
+    pub(in crate::master) fn descriptors(&self) -> Vec<RawFd> {
         self.to.iter().map(|(socket, _)| socket.as_raw_fd()).collect()
     }
 
     /// Sends what waits, as far as the manager takes it.
-    pub(super) fn flush(&mut self) {
+    pub(in crate::master) fn flush(&mut self) {
         let Some((socket, address)) = &self.to else {
             return;
         };
@@ -140,7 +140,7 @@ impl Notifier {
     }
 
     /// True when something waits for a [`flush`](Self::flush).
-    pub(super) fn is_waiting(&self) -> bool {
+    pub(in crate::master) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 }

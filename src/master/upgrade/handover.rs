@@ -15,11 +15,11 @@ use crate::pair::{Order, Pair, Received, Report, Sent};
 use crate::sys::{fd, pidfd, process, socket};
 
 /// Where the letter is.
-pub(super) const VARIABLE: &str = "UNIRS_UPGRADE";
+pub(in crate::master) const VARIABLE: &str = "UNIRS_UPGRADE";
 
 /// What the old master writes.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Letter {
+pub(in crate::master) struct Letter {
     /// Who writes.
     pub master: i32,
     /// The new master's end of the line, inherited.
@@ -33,7 +33,7 @@ pub(super) struct Letter {
 
 /// What a new master has been given.
 #[derive(Debug)]
-pub(super) struct Handover {
+pub(in crate::master) struct Handover {
     /// Who gave it; `None` if it has died since.
     pub parent: Option<Parent>,
     /// The listeners are the service manager's.
@@ -44,7 +44,7 @@ pub(super) struct Handover {
 
 /// The master that started this one, while it lives.
 #[derive(Debug)]
-pub(super) struct Parent {
+pub(in crate::master) struct Parent {
     pid: Pid,
     /// Readable when it has ended. End-of-file on the pair comes too early: the lock of its pidfile may still be held.
     life: OwnedFd,
@@ -76,7 +76,7 @@ pub(crate) fn tell_parent(reason: &str) {
 
 impl Handover {
     /// Takes the letter out of the environment, so that no child finds it. `None`: this is an ordinary start.
-    pub(super) fn take() -> Option<Handover> {
+    pub(in crate::master) fn take() -> Option<Handover> {
         let text = std::env::var(VARIABLE).ok();
         process::forget_environment(VARIABLE);
         match Handover::read(&text?) {
@@ -89,7 +89,7 @@ impl Handover {
     }
 
     /// Whether this descriptor came with it.
-    pub(super) fn has(&self, number: RawFd) -> bool {
+    pub(in crate::master) fn has(&self, number: RawFd) -> bool {
         let of_parent =
             self.parent.iter().flat_map(Parent::descriptors).map(|descriptor| descriptor.as_raw_fd());
         self.listeners.iter().map(|handed| handed.descriptor).chain(of_parent).any(|other| other == number)
@@ -115,38 +115,38 @@ impl Handover {
 
 impl Parent {
     /// Its number.
-    pub(super) fn pid(&self) -> Pid {
+    pub(in crate::master) fn pid(&self) -> Pid {
         self.pid
     }
 
     /// What is to be polled for it.
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(in crate::master) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         std::iter::once(self.life.as_fd()).chain(self.pair.iter().map(Pair::as_fd))
     }
 
     /// Whether it has this listener, too.
-    pub(super) fn has(&self, listener: impl AsFd) -> bool {
+    pub(in crate::master) fn has(&self, listener: impl AsFd) -> bool {
         self.shared.contains(&listener.as_fd().as_raw_fd())
     }
 
     /// Forgets a listener that this process leaves.
-    pub(super) fn forget(&mut self, listener: impl AsFd) {
+    pub(in crate::master) fn forget(&mut self, listener: impl AsFd) {
         let number = listener.as_fd().as_raw_fd();
         self.shared.retain(|shared| *shared != number);
     }
 
     /// Tells it that this master serves.
-    pub(super) fn serving(&self) {
+    pub(in crate::master) fn serving(&self) {
         self.tell(&Report::Serving(self.shared.clone()));
     }
 
     /// Tells it why this master does not come up.
-    pub(super) fn failed(&self, reason: &str) {
+    pub(in crate::master) fn failed(&self, reason: &str) {
         self.tell(&Report::Failed(reason.to_owned()));
     }
 
     /// Tells it that the service manager was told that it is the main process again.
-    pub(super) fn leaving(&self) {
+    pub(in crate::master) fn leaving(&self) {
         self.tell(&Report::Leaving);
     }
 
@@ -161,17 +161,17 @@ impl Parent {
     }
 
     /// Whether it has ended.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(in crate::master) fn has_ended(&self) -> bool {
         socket::wait_readable(&self.life, Some(std::time::Duration::ZERO)).unwrap_or(true)
     }
 
     /// Whether it has said that it leaves.
-    pub(super) fn is_leaving(&self) -> bool {
+    pub(in crate::master) fn is_leaving(&self) -> bool {
         self.is_leaving
     }
 
     /// Reads what it has said. True: this master may speak to the service manager now.
-    pub(super) fn hear(&mut self) -> bool {
+    pub(in crate::master) fn hear(&mut self) -> bool {
         let mut may_speak = false;
         while let Some(pair) = &self.pair {
             match pair.receive_order() {
@@ -202,8 +202,9 @@ mod tests {
 
     #[test]
     fn a_letter_is_believed_only_with_the_pair_that_its_writer_has_made() {
-        if !alone("master::handover::tests::a_letter_is_believed_only_with_the_pair_that_its_writer_has_made")
-        {
+        if !alone(
+            "master::upgrade::handover::tests::a_letter_is_believed_only_with_the_pair_that_its_writer_has_made",
+        ) {
             return;
         }
         let (ours, theirs) = pair::pair().unwrap();

@@ -8,22 +8,21 @@ use std::os::fd::AsFd;
 use nix::unistd::Pid;
 use tracing::{debug, error, info, warn};
 
+use super::generation::{Fate, Generation};
+use crate::master::deaths::obituary::End;
+use crate::master::workers::children::{Child, Life, Role};
+use crate::master::workers::limits::{Monotonic, NEVER, after, elapsed};
+use crate::master::workers::respawn::Respawn;
+use crate::master::{Master, Phase};
 use crate::pair::{self, Order, Pair, Sent};
 use crate::sys::process::{self, Status};
-
-use super::children::{Child, Life, Role};
-use super::generation::{Fate, Generation};
-use super::limits::{Monotonic, NEVER, after, elapsed};
-use super::obituary::End;
-use super::respawn::Respawn;
-use super::{Master, Phase};
 
 /// Exits of children that nobody knows are kept for a mold's answer, so many of them at most: the rest are orphans.
 const MOST_UNNAMED: usize = 64;
 
 /// What a generation has of its mold, beside the child.
 #[derive(Debug, Default)]
-pub(super) struct Mold {
+pub(in crate::master) struct Mold {
     /// When the next one may be made.
     pub respawn: Respawn,
     /// Workers that it was asked for and that have no number yet.
@@ -32,7 +31,7 @@ pub(super) struct Mold {
 
 /// A worker that a mold was asked for.
 #[derive(Debug)]
-pub(super) struct Birth {
+pub(in crate::master) struct Birth {
     /// The slot that it takes.
     pub slot: usize,
     /// How many requests it may answer.
@@ -60,7 +59,7 @@ struct Facts {
 
 /// What to do about molds next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MoldStep {
+pub(in crate::master) enum MoldStep {
     /// Nothing before that time.
     RestUntil(Monotonic),
     /// Make one for this generation.
@@ -89,14 +88,14 @@ fn decide(facts: &Facts, now: Monotonic) -> MoldStep {
 
 impl Generation {
     /// Its workers are forked by a mold.
-    pub(super) fn preloads(&self) -> bool {
+    pub(in crate::master) fn preloads(&self) -> bool {
         self.settings.preload_app
     }
 }
 
 impl Master {
     /// The next step, if there is one to be taken now; else when to look again.
-    pub(super) fn mold_step(&self, now: Monotonic) -> MoldStep {
+    pub(in crate::master) fn mold_step(&self, now: Monotonic) -> MoldStep {
         let mut rest = NEVER;
         for generation in &self.generations {
             match decide(&self.mold_facts(generation), now) {
@@ -129,12 +128,17 @@ impl Master {
     }
 
     /// Its workers can be forked: there is a mold that is Ready, or none is needed.
-    pub(super) fn can_spawn(&self, generation: &Generation) -> bool {
+    pub(in crate::master) fn can_spawn(&self, generation: &Generation) -> bool {
         !generation.preloads() || self.mold_of(generation.number).is_some_and(|mold| mold.life == Life::Ready)
     }
 
     /// Asks the mold of a generation for a worker.
-    pub(super) fn order_birth(&mut self, number: u64, slot: usize, request_limit: Option<NonZeroU64>) {
+    pub(in crate::master) fn order_birth(
+        &mut self,
+        number: u64,
+        slot: usize,
+        request_limit: Option<NonZeroU64>,
+    ) {
         let since = self.now();
         let Some(mold) = self.mold_of(number).and_then(|child| child.pair.as_ref()) else {
             return; // it is dying: its death brings another
@@ -161,7 +165,7 @@ impl Master {
     }
 
     /// A mold says that it is Ready.
-    pub(super) fn is_cast(&mut self, pid: Pid) {
+    pub(in crate::master) fn is_cast(&mut self, pid: Pid) {
         let now = self.now();
         let Some(child) = self.children.get_mut(pid).filter(|child| child.role == Role::Mold) else {
             return;
@@ -177,7 +181,7 @@ impl Master {
 
     /// A mold says that it has forked a worker. It runs foreign code: the kernel has to agree that the process is a child of
     /// this one, and no other child may have the number.
-    pub(super) fn is_born(&mut self, mold: Pid, slot: usize, pid: Pid) {
+    pub(in crate::master) fn is_born(&mut self, mold: Pid, slot: usize, pid: Pid) {
         let Some((number, birth)) = self.take_birth(mold, slot) else {
             return;
         };
@@ -202,7 +206,7 @@ impl Master {
     }
 
     /// A mold says that it could not.
-    pub(super) fn is_not_born(&mut self, mold: Pid, slot: usize, errno: i32) {
+    pub(in crate::master) fn is_not_born(&mut self, mold: Pid, slot: usize, errno: i32) {
         if let Some((number, _)) = self.take_birth(mold, slot) {
             self.fork_failed(number, slot, &io::Error::from_raw_os_error(errno));
         }
@@ -218,7 +222,7 @@ impl Master {
     }
 
     /// A child has died whom nobody knows: a worker whose mold has not answered yet, or an orphan of an application.
-    pub(super) fn bury_unknown(&mut self, status: &Status) {
+    pub(in crate::master) fn bury_unknown(&mut self, status: &Status) {
         let is_awaited = self.generations.iter().any(|generation| !generation.mold.births.is_empty());
         self.unnamed.retain(|_| is_awaited);
         if is_awaited && self.unnamed.len() < MOST_UNNAMED {
@@ -229,7 +233,7 @@ impl Master {
     }
 
     /// A mold has died. Those whom it has not forked any more are asked of the next one.
-    pub(super) fn bury_mold(&mut self, child: &Child, status: &Status) {
+    pub(in crate::master) fn bury_mold(&mut self, child: &Child, status: &Status) {
         self.settle_mold(child, status);
         // One that was never Ready ends a start, and takes back a reload.
         self.draw_consequences(child, status.change);
@@ -266,7 +270,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::master::children::Parting;
+    use crate::master::workers::children::Parting;
 
     const PID: Pid = Pid::from_raw(7);
 

@@ -3,22 +3,21 @@
 use nix::unistd::Pid;
 use tracing::{debug, warn};
 
+use super::children::{Child, Doom, Life, Parting};
+use super::limits::{after, elapsed};
+use crate::master::Master;
+use crate::master::logs::Logs;
+use crate::master::stop::QUICK;
 use crate::pair::{Order, Received, Report, Sent};
 use crate::scoreboard::SlotState;
 use crate::sys::process;
-
-use super::Master;
-use super::children::{Child, Doom, Life, Parting};
-use super::limits::{after, elapsed};
-use super::logs::Logs;
-use super::stop::QUICK;
 
 /// So many reports of one child are read in a turn; a child that floods its pair must not stop the master.
 const REPORTS_A_TURN: usize = 16;
 
 impl Master {
     /// Asks a child to leave, or to leave faster than it was asked before.
-    pub(super) fn retire(&mut self, pid: Pid, parting: Parting) {
+    pub(in crate::master) fn retire(&mut self, pid: Pid, parting: Parting) {
         let now = self.now();
         let graceful = self.graceful_timeout_of(pid);
         let Some(child) = self.children.get_mut(pid) else {
@@ -38,7 +37,7 @@ impl Master {
     }
 
     /// Every worker is to open its logs anew.
-    pub(super) fn order_reopening(&mut self) {
+    pub(in crate::master) fn order_reopening(&mut self) {
         for child in self.children.iter_mut() {
             child.owed.reopen = true;
         }
@@ -56,7 +55,7 @@ impl Master {
     }
 
     /// Sends a child what it is owed, as far as its queue takes it.
-    pub(super) fn pay(&mut self, pid: Pid) {
+    pub(in crate::master) fn pay(&mut self, pid: Pid) {
         let Some(child) = self.children.get_mut(pid) else {
             return;
         };
@@ -83,7 +82,7 @@ impl Master {
     }
 
     /// Reads what a child has to say.
-    pub(super) fn read_reports(&mut self, pid: Pid) {
+    pub(in crate::master) fn read_reports(&mut self, pid: Pid) {
         for _ in 0..REPORTS_A_TURN {
             let Some(child) = self.children.get_mut(pid) else {
                 return;

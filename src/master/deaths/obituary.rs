@@ -7,17 +7,16 @@ use std::time::{Duration, SystemTime};
 use nix::unistd::Pid;
 
 use crate::last_words::{Cause, EXIT_OVERTIME};
+use crate::master::workers::children::{Doom, Life};
 use crate::sys::process::Change;
 use crate::sys::signal;
-
-use super::children::{Doom, Life};
 
 /// So many deaths are remembered.
 const REMEMBERED: usize = 32;
 
 /// The death of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Death {
+pub(in crate::master) struct Death {
     /// Who has died; the number may be somebody else's by now.
     pub pid: Pid,
     /// Its place on the board.
@@ -40,7 +39,7 @@ pub(super) struct Death {
 
 /// How a worker came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(in crate::master) enum End {
     /// It has left with this code.
     Exited(i32),
     /// Its application has called `exit()` with this code.
@@ -67,7 +66,12 @@ pub(super) enum End {
 impl End {
     /// From what the kernel says of a child, what the master had done to it, what it said itself, and whether the kernel has
     /// killed for want of memory meanwhile (`None`: nobody counts that here). A child that lives has no end.
-    pub(super) fn new(change: Change, life: Life, spoke: Option<Cause>, oom: Option<bool>) -> Option<End> {
+    pub(in crate::master) fn new(
+        change: Change,
+        life: Life,
+        spoke: Option<Cause>,
+        oom: Option<bool>,
+    ) -> Option<End> {
         match (change, life, oom) {
             (Change::Stopped(_) | Change::Continued, _, _) => None,
             (Change::Exited(code), _, _) => Some(match spoke {
@@ -137,11 +141,11 @@ impl fmt::Display for Death {
 
 /// The last deaths that nobody had asked for, oldest first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Deaths(VecDeque<Death>);
+pub(in crate::master) struct Deaths(VecDeque<Death>);
 
 impl Deaths {
     /// One more; the oldest is forgotten when there are too many.
-    pub(super) fn push(&mut self, death: Death) {
+    pub(in crate::master) fn push(&mut self, death: Death) {
         if self.0.len() == REMEMBERED {
             self.0.pop_front();
         }
@@ -149,7 +153,7 @@ impl Deaths {
     }
 
     /// The newest.
-    pub(super) fn last(&self) -> Option<&Death> {
+    pub(in crate::master) fn last(&self) -> Option<&Death> {
         self.0.back()
     }
 }

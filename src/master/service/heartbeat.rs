@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::limits::{Monotonic, NEVER, after, elapsed};
+use crate::master::workers::limits::{Monotonic, NEVER, after, elapsed};
 
 /// How often the figures of the STATUS line are looked at.
 const FIGURES: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is due when.
 #[derive(Debug, Default)]
-pub(super) struct Heartbeat {
+pub(in crate::master) struct Heartbeat {
     watchdog: Option<Beat>,
     figures: Option<Beat>,
     /// While a start or a stop goes on, and until when it may.
@@ -47,7 +47,7 @@ impl Beat {
 
 impl Heartbeat {
     /// For a service manager that listens, and wants a word within `watchdog`, if at all.
-    pub(super) fn begin(watchdog: Option<Duration>, now: Monotonic) -> Heartbeat {
+    pub(in crate::master) fn begin(watchdog: Option<Duration>, now: Monotonic) -> Heartbeat {
         Heartbeat {
             watchdog: watchdog.map(|limit| Beat::new(limit / 2, now)),
             figures: Some(Beat::new(FIGURES, now)),
@@ -56,7 +56,7 @@ impl Heartbeat {
     }
 
     /// What goes on may last until `end`; said again, no longer than before.
-    pub(super) fn extend_until(&mut self, end: Monotonic, now: Monotonic) {
+    pub(in crate::master) fn extend_until(&mut self, end: Monotonic, now: Monotonic) {
         if self.figures.is_some() {
             let before = self.extension.map_or(NEVER, |(_, before)| before);
             self.extension = Some((Beat::new(EXTENSION, now), end.min(before)));
@@ -64,29 +64,29 @@ impl Heartbeat {
     }
 
     /// Nothing goes on that needs more time.
-    pub(super) fn stop_extending(&mut self) {
+    pub(in crate::master) fn stop_extending(&mut self) {
         self.extension = None;
     }
 
     /// When something is due next.
-    pub(super) fn next(&self) -> Monotonic {
+    pub(in crate::master) fn next(&self) -> Monotonic {
         let extension = self.extension.as_ref().map(|(beat, _)| beat);
         let beats = [self.watchdog.as_ref(), self.figures.as_ref(), extension];
         beats.into_iter().flatten().map(|beat| beat.due).min().unwrap_or(NEVER)
     }
 
     /// A sign of life is due.
-    pub(super) fn is_watchdog_due(&mut self, now: Monotonic) -> bool {
+    pub(in crate::master) fn is_watchdog_due(&mut self, now: Monotonic) -> bool {
         self.watchdog.as_mut().is_some_and(|beat| beat.take(now))
     }
 
     /// The figures are to be looked at.
-    pub(super) fn are_figures_due(&mut self, now: Monotonic) -> bool {
+    pub(in crate::master) fn are_figures_due(&mut self, now: Monotonic) -> bool {
         self.figures.as_mut().is_some_and(|beat| beat.take(now))
     }
 
     /// For how long the manager is to be asked to wait, if that is due.
-    pub(super) fn due_extension(&mut self, now: Monotonic) -> Option<Duration> {
+    pub(in crate::master) fn due_extension(&mut self, now: Monotonic) -> Option<Duration> {
         let (beat, end) = self.extension.as_mut()?;
         if now >= *end {
             self.extension = None;

@@ -5,31 +5,31 @@ use std::time::Duration;
 use super::children::{Doom, Life};
 use super::freeze::Freezes;
 
-pub(super) use crate::scoreboard::Monotonic;
+pub(in crate::master) use crate::scoreboard::Monotonic;
 
 /// An application may be silent on purpose for so long at one go, and no longer: a stray write to a scoreboard must not
 /// end the watch.
 const LONGEST_EXTENSION: Duration = Duration::from_secs(24 * 3600);
 
 /// A thread has so long to react to its time limit, and a condemned worker to leave, before SIGKILL.
-pub(super) const LAST_SECOND: Duration = Duration::from_secs(1);
+pub(in crate::master) const LAST_SECOND: Duration = Duration::from_secs(1);
 
 /// So long after its end of the pair was closed a worker should be dead.
 const DEAF: Duration = Duration::from_secs(1);
 
 /// `start` plus `by`, never past the end of time.
-pub(super) fn after(start: Monotonic, by: Duration) -> Monotonic {
+pub(in crate::master) fn after(start: Monotonic, by: Duration) -> Monotonic {
     start.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// The time from `start` to `now`.
-pub(super) fn elapsed(start: Monotonic, now: Monotonic) -> Duration {
+pub(in crate::master) fn elapsed(start: Monotonic, now: Monotonic) -> Duration {
     Duration::from_nanos(now.saturating_sub(start))
 }
 
 /// The limits that a worker is held to, from its own generation's settings.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(in crate::master) struct Limits {
     /// In the application between two contacts with the host.
     pub timeout: Option<Duration>,
     /// From the fork to Ready.
@@ -38,7 +38,7 @@ pub(super) struct Limits {
 
 /// What is known of a worker that bears on its limits.
 #[derive(Clone, Debug)]
-pub(super) struct Facts<'a> {
+pub(in crate::master) struct Facts<'a> {
     /// The judge's clock.
     pub now: Monotonic,
     /// Where it is in its life.
@@ -61,7 +61,7 @@ pub(super) struct Facts<'a> {
 
 /// An exchange in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Call {
+pub(in crate::master) struct Call {
     /// Which thread of the worker.
     pub lane: usize,
     /// The number of the exchange on it.
@@ -76,7 +76,7 @@ pub(super) struct Call {
 
 /// What the limits say of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::master) enum Verdict {
     /// In order, and certainly so until then.
     FineUntil(Monotonic),
     /// It has been silent for half of `timeout`: ask it for a turn.
@@ -95,10 +95,10 @@ pub(super) enum Verdict {
 }
 
 /// No limit runs.
-pub(super) const NEVER: Monotonic = Monotonic::MAX;
+pub(in crate::master) const NEVER: Monotonic = Monotonic::MAX;
 
 /// Holds a worker's facts against its limits.
-pub(super) fn judge(facts: &Facts<'_>, limits: &Limits, freezes: &Freezes) -> Verdict {
+pub(in crate::master) fn judge(facts: &Facts<'_>, limits: &Limits, freezes: &Freezes) -> Verdict {
     let watch = Watch { facts, freezes };
     match *facts.life {
         Life::Condemned { killed: true, .. } => Verdict::FineUntil(NEVER),
@@ -220,7 +220,7 @@ impl Watch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::master::children::Parting;
+    use crate::master::workers::children::Parting;
 
     const SECOND: u64 = 1_000_000_000;
     const LIMITS: Limits =

@@ -5,15 +5,15 @@ use std::io;
 use nix::unistd::Pid;
 use tracing::{error, info};
 
+use super::children::{Child, Role};
+use super::recycling;
+use super::seating::Seating;
 use crate::log::cause;
+use crate::master::reload::generation::Fate;
+use crate::master::{EXIT_BOOT, Master, Phase};
 use crate::pair::{self, Pair};
 use crate::sys::process::{self, Fork};
 use crate::sys::signal::{self, Mask};
-
-use super::children::{Child, Role};
-use super::generation::Fate;
-use super::seating::Seating;
-use super::{EXIT_BOOT, Master, Phase, recycling};
 
 /// A reload is taken back when so many forks for one slot have failed in a row: after seven seconds.
 const FORKS_OF_A_RELOAD: u32 = 4;
@@ -27,7 +27,7 @@ enum Forked {
 impl Master {
     /// Forks a worker into a slot, or asks the generation's mold for it. In the master it returns `None`, in the worker its
     /// belongings.
-    pub(super) fn spawn_worker(&mut self, generation: u64, slot: usize) -> Option<Box<Seating>> {
+    pub(in crate::master) fn spawn_worker(&mut self, generation: u64, slot: usize) -> Option<Box<Seating>> {
         let request_limit = self.generation(generation).and_then(|generation| {
             generation.board.reset(slot);
             generation.ledger.clear(slot);
@@ -63,7 +63,7 @@ impl Master {
     }
 
     /// Forks a generation's mold, as [`Master::spawn_worker`] does a worker.
-    pub(super) fn spawn_mold(&mut self, number: u64) -> Option<Box<Seating>> {
+    pub(in crate::master) fn spawn_mold(&mut self, number: u64) -> Option<Box<Seating>> {
         // Its workers are to be this process's children; so is whatever an application leaves behind from here on.
         let adopted = process::adopt_orphans();
         match adopted.and_then(|()| fork()) {
@@ -119,7 +119,7 @@ impl Master {
     }
 
     /// The system is out of processes, memory or descriptors: at the start that is the end, later it is tried again.
-    pub(super) fn fork_failed(&mut self, number: u64, slot: usize, error: &io::Error) {
+    pub(in crate::master) fn fork_failed(&mut self, number: u64, slot: usize, error: &io::Error) {
         let now = self.now();
         if let Some(generation) = self.generation(number) {
             let arrives = generation.fate == Fate::Arriving;

@@ -6,18 +6,17 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use crate::last_words::{Cause, LastWords, Said, Spoken};
+use crate::master::workers::children::Doom;
+use crate::master::workers::limits::{Monotonic, elapsed};
 use crate::scoreboard::InFlight;
 use crate::symbolizer::plain;
 use crate::sys::signal;
-
-use super::children::Doom;
-use super::limits::{Monotonic, elapsed};
 
 /// A fault so near to the stack pointer, on either side of it, has run over the end of the stack.
 const NEAR: u64 = 64 * 1024;
 
 /// `Worker (pid:7) crashed: SIGSEGV at 0x0 | GET /cart | client 10.0.0.7:4711 | ...`
-pub(super) fn headline(pid: Pid, words: &LastWords, doom: Option<Doom>) -> String {
+pub(in crate::master) fn headline(pid: Pid, words: &LastWords, doom: Option<Doom>) -> String {
     let mut parts = vec![format!("Worker (pid:{pid}) {}", what(words, doom))];
     parts.extend(words.exchange.iter().flat_map(request));
     parts.push(format!("thread {}", words.thread));
@@ -71,7 +70,11 @@ fn age(age: Duration, in_app: Duration) -> String {
 }
 
 /// For a worker that could not say anything itself: what the scoreboard knows of the request that it is killed for.
-pub(super) fn headline_from_outside(pid: Pid, exchange: Option<InFlight>, now: Monotonic) -> String {
+pub(in crate::master) fn headline_from_outside(
+    pid: Pid,
+    exchange: Option<InFlight>,
+    now: Monotonic,
+) -> String {
     let head = format!("Worker (pid:{pid}) was too long in a request, and did not react within a second");
     let Some(exchange) = exchange else {
         return format!("{head} | its slot does not say in which | no stack");

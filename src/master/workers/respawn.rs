@@ -15,7 +15,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The record of one slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Respawn {
+pub(in crate::master) struct Respawn {
     /// Deaths without [`PROVEN`] time of being Ready between them.
     deaths_in_row: u32,
     /// Forks that failed since the last one that did not.
@@ -26,7 +26,7 @@ pub(super) struct Respawn {
 
 impl Respawn {
     /// A worker that was not asked to leave has left, after `ready_for` of being Ready. Returns the pause.
-    pub(super) fn after_death(&mut self, now: Monotonic, ready_for: Duration) -> Duration {
+    pub(in crate::master) fn after_death(&mut self, now: Monotonic, ready_for: Duration) -> Duration {
         self.deaths_in_row = if ready_for >= PROVEN { 1 } else { self.deaths_in_row.saturating_add(1) };
         let pause = pause(self.deaths_in_row);
         self.not_before = after(now, pause);
@@ -34,14 +34,14 @@ impl Respawn {
     }
 
     /// A worker has left because it was asked to.
-    pub(super) fn after_retirement(&mut self, ready_for: Duration) {
+    pub(in crate::master) fn after_retirement(&mut self, ready_for: Duration) {
         if ready_for >= PROVEN {
             *self = Respawn::default();
         }
     }
 
     /// The fork itself failed: try again a little later, without blame. Returns the pause.
-    pub(super) fn after_failed_fork(&mut self, now: Monotonic) -> Duration {
+    pub(in crate::master) fn after_failed_fork(&mut self, now: Monotonic) -> Duration {
         let doublings = 2u32.saturating_pow(self.failed_forks);
         let pause = FORK_PAUSE.saturating_mul(doublings).min(LONGEST_PAUSE);
         self.failed_forks = self.failed_forks.saturating_add(1);
@@ -50,22 +50,22 @@ impl Respawn {
     }
 
     /// A fork did not fail.
-    pub(super) fn after_fork(&mut self) {
+    pub(in crate::master) fn after_fork(&mut self) {
         self.failed_forks = 0;
     }
 
     /// How many forks have failed in a row.
-    pub(super) fn failed_forks(&self) -> u32 {
+    pub(in crate::master) fn failed_forks(&self) -> u32 {
         self.failed_forks
     }
 
     /// How many deaths there were in a row.
-    pub(super) fn deaths_in_row(&self) -> u32 {
+    pub(in crate::master) fn deaths_in_row(&self) -> u32 {
         self.deaths_in_row
     }
 
     /// Before this nobody is spawned into the slot.
-    pub(super) fn not_before(&self) -> Monotonic {
+    pub(in crate::master) fn not_before(&self) -> Monotonic {
         self.not_before
     }
 }

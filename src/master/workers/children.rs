@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
+use super::limits::Monotonic;
+use super::recycling::Outdated;
 use crate::last_words::Cause;
 use crate::pair::{Farewell, Order, Pair};
 
-use super::limits::Monotonic;
-use super::recycling::Outdated;
-
 /// One forked process.
 #[derive(Debug)]
-pub(super) struct Child {
+pub(in crate::master) struct Child {
     /// The kernel's number for it; ours to signal until it is reaped.
     pub pid: Pid,
     /// What it is for.
@@ -52,7 +51,7 @@ pub(super) struct Child {
 
 /// What a child is for. (The status worker will stand here.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(in crate::master) enum Role {
     /// Serves, from one slot of its generation's board.
     Worker {
         /// Its place on the board.
@@ -68,7 +67,7 @@ pub(super) enum Role {
 
 /// A call that was told that it is over its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Summons {
+pub(in crate::master) struct Summons {
     /// On which lane.
     pub lane: usize,
     /// The number of the exchange on it.
@@ -79,7 +78,7 @@ pub(super) struct Summons {
 
 /// Where a child is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Life {
+pub(in crate::master) enum Life {
     /// Forked, not Ready.
     Booting,
     /// Serves.
@@ -108,7 +107,7 @@ pub(super) enum Life {
 
 /// How a worker is asked to leave; a later one hurries an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Parting {
+pub(in crate::master) enum Parting {
     /// Others serve on: idle connections may stay until their own time is over.
     Reload,
     /// The server ends: what was accepted is answered.
@@ -119,7 +118,7 @@ pub(super) enum Parting {
 
 impl Parting {
     /// The order that says so.
-    pub(super) fn order(self) -> Order {
+    pub(in crate::master) fn order(self) -> Order {
         match self {
             Parting::Reload => Order::Retire(Farewell::Reload),
             Parting::Stop => Order::Retire(Farewell::Stop),
@@ -128,7 +127,7 @@ impl Parting {
     }
 
     /// The signal that says so to a worker whose pair is lost.
-    pub(super) fn signal(self) -> i32 {
+    pub(in crate::master) fn signal(self) -> i32 {
         match self {
             Parting::Reload | Parting::Stop => libc::SIGTERM,
             Parting::Quick => libc::SIGQUIT,
@@ -138,7 +137,7 @@ impl Parting {
 
 /// Why a child was condemned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doom {
+pub(in crate::master) enum Doom {
     /// A call took longer than `timeout`, and its thread did not end it when it was told to.
     Timeout {
         /// On which lane.
@@ -166,7 +165,7 @@ pub(super) enum Doom {
 impl Doom {
     /// The first signal. SIGABRT leaves a core where those are kept, and an application can catch it. None: it gets an
     /// order, since a signal may reach it when it has just begun to serve.
-    pub(super) fn signal(self) -> Option<i32> {
+    pub(in crate::master) fn signal(self) -> Option<i32> {
         match self {
             Doom::BootTimeout | Doom::Silent | Doom::Absurd => Some(libc::SIGABRT),
             Doom::Deaf => Some(libc::SIGTERM),
@@ -177,7 +176,7 @@ impl Doom {
     }
 
     /// For the line about the death.
-    pub(super) fn reason(self) -> &'static str {
+    pub(in crate::master) fn reason(self) -> &'static str {
         match self {
             Doom::Timeout { .. } => "a request was longer than timeout in the application",
             Doom::BootTimeout => "it was not ready within boot_timeout",
@@ -196,7 +195,7 @@ impl Doom {
 
 /// Orders that wait for room in a child's queue. They name what is wanted, so that the newest takes the place of what it overrules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Owed {
+pub(in crate::master) struct Owed {
     /// To leave.
     pub parting: Option<Parting>,
     /// To open the logs anew.
@@ -207,14 +206,14 @@ pub(super) struct Owed {
 
 impl Owed {
     /// True when nothing waits.
-    pub(super) fn is_nothing(&self) -> bool {
+    pub(in crate::master) fn is_nothing(&self) -> bool {
         *self == Owed::default()
     }
 }
 
 impl Child {
     /// One that was just forked. `generation` is 0 if it belongs to none.
-    pub(super) fn newborn(
+    pub(in crate::master) fn newborn(
         pid: Pid,
         role: Role,
         generation: u64,
@@ -243,7 +242,7 @@ impl Child {
     }
 
     /// Its slot, if it is a worker.
-    pub(super) fn slot(&self) -> Option<usize> {
+    pub(in crate::master) fn slot(&self) -> Option<usize> {
         match self.role {
             Role::Worker { slot } => Some(slot),
             Role::Mold => None,
@@ -253,7 +252,7 @@ impl Child {
     }
 
     /// Its death is what was asked of it, and no misfortune.
-    pub(super) fn is_expected_to_go(&self) -> bool {
+    pub(in crate::master) fn is_expected_to_go(&self) -> bool {
         match self.life {
             Life::Booting | Life::Ready => false,
             Life::Retiring { .. } => true,
@@ -262,59 +261,59 @@ impl Child {
     }
 
     /// How long it was, or has been, Ready.
-    pub(super) fn ready_for(&self, now: Monotonic) -> Duration {
+    pub(in crate::master) fn ready_for(&self, now: Monotonic) -> Duration {
         self.ready_since.map_or(Duration::ZERO, |since| super::limits::elapsed(since, now))
     }
 }
 
 /// All children, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Children(Vec<Child>);
+pub(in crate::master) struct Children(Vec<Child>);
 
 impl Children {
     /// Adds the youngest.
-    pub(super) fn push(&mut self, child: Child) {
+    pub(in crate::master) fn push(&mut self, child: Child) {
         self.0.push(child);
     }
 
     /// The one with this pid.
-    pub(super) fn get_mut(&mut self, pid: Pid) -> Option<&mut Child> {
+    pub(in crate::master) fn get_mut(&mut self, pid: Pid) -> Option<&mut Child> {
         self.0.iter_mut().find(|child| child.pid == pid)
     }
 
     /// Takes out the one with this pid.
-    pub(super) fn remove(&mut self, pid: Pid) -> Option<Child> {
+    pub(in crate::master) fn remove(&mut self, pid: Pid) -> Option<Child> {
         let index = self.0.iter().position(|child| child.pid == pid)?;
         Some(self.0.remove(index))
     }
 
     /// All, oldest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Child> {
+    pub(in crate::master) fn iter(&self) -> impl Iterator<Item = &Child> {
         self.0.iter()
     }
 
     /// All, oldest first.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Child> {
+    pub(in crate::master) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Child> {
         self.0.iter_mut()
     }
 
     /// The workers of one generation, oldest first.
-    pub(super) fn of(&self, generation: u64) -> impl Iterator<Item = &Child> {
+    pub(in crate::master) fn of(&self, generation: u64) -> impl Iterator<Item = &Child> {
         self.all_of(generation).filter(|child| child.slot().is_some())
     }
 
     /// Everybody of one generation, oldest first.
-    pub(super) fn all_of(&self, generation: u64) -> impl Iterator<Item = &Child> {
+    pub(in crate::master) fn all_of(&self, generation: u64) -> impl Iterator<Item = &Child> {
         self.0.iter().filter(move |child| child.generation == generation)
     }
 
     /// The pids, oldest first, for whoever changes the table while walking it.
-    pub(super) fn pids(&self) -> Vec<Pid> {
+    pub(in crate::master) fn pids(&self) -> Vec<Pid> {
         self.0.iter().map(|child| child.pid).collect()
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::master) fn len(&self) -> usize {
         self.0.len()
     }
 }
