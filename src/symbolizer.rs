@@ -132,8 +132,7 @@ mod tests {
 
     #[test]
     fn names_are_found_by_a_process_without_privileges() {
-        let test = "symbolizer::tests::names_are_found_by_a_process_without_privileges";
-        if !alone(test) || !nix::unistd::geteuid().is_root() {
+        if !alone!() || !nix::unistd::geteuid().is_root() {
             return;
         }
         let status = forked(|| {

@@ -69,7 +69,7 @@ fn every_cause_and_answer_comes_over() {
 
 #[test]
 fn there_is_room_for_a_few_and_the_master_makes_it_again() {
-    if !alone("last_words::tests::there_is_room_for_a_few_and_the_master_makes_it_again") {
+    if !alone!() {
         return;
     }
     let ledger = Ledger::create(2).unwrap();
@@ -91,7 +91,7 @@ fn there_is_room_for_a_few_and_the_master_makes_it_again() {
 
 #[test]
 fn a_worker_reaches_no_others_area() {
-    if !alone("last_words::tests::a_worker_reaches_no_others_area") {
+    if !alone!() {
         return;
     }
     let ledger = Ledger::create(2).unwrap();

@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_listener_goes_over_an_exec_with_all_that_is_known_of_it() {
-        if !alone("listener::handover::tests::a_listener_goes_over_an_exec_with_all_that_is_known_of_it") {
+        if !alone!() {
             return;
         }
         let temp = tempfile::tempdir().unwrap();
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_socket_of_the_service_manager_stays_the_service_managers() {
-        if !alone("listener::handover::tests::a_socket_of_the_service_manager_stays_the_service_managers") {
+        if !alone!() {
             return;
         }
         let socket = socket::unix_socket().unwrap();

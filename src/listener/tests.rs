@@ -170,7 +170,7 @@ fn systemd_passes_its_sockets_to_the_process_that_it_means() {
 
 #[test]
 fn systemds_sockets_are_taken_once() {
-    if !alone("listener::tests::systemds_sockets_are_taken_once") {
+    if !alone!() {
         return;
     }
     // As systemd does it: from descriptor 3 on, open over an exec.

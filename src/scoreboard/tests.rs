@@ -233,7 +233,7 @@ fn read_many(board: &Scoreboard) -> usize {
 
 #[test]
 fn the_master_sees_its_child_and_a_child_cannot_reach_its_neighbour() {
-    if !alone("scoreboard::tests::the_master_sees_its_child_and_a_child_cannot_reach_its_neighbour") {
+    if !alone!() {
         return;
     }
     let board = Scoreboard::create(3, 2).unwrap();
@@ -264,7 +264,7 @@ fn the_master_sees_its_child_and_a_child_cannot_reach_its_neighbour() {
 
 #[test]
 fn a_child_of_another_generation_only_reads() {
-    if !alone("scoreboard::tests::a_child_of_another_generation_only_reads") {
+    if !alone!() {
         return;
     }
     let board = Scoreboard::create(1, 1).unwrap();
@@ -301,7 +301,7 @@ fn quantiles_are_the_end_of_their_bucket() {
 
 #[test]
 fn a_summons_reaches_the_lane_that_it_is_for() {
-    if !alone("scoreboard::tests::a_summons_reaches_the_lane_that_it_is_for") {
+    if !alone!() {
         return;
     }
     let board = Scoreboard::create(2, 3).unwrap();
@@ -323,7 +323,7 @@ fn a_summons_reaches_the_lane_that_it_is_for() {
 
 #[test]
 fn counters_of_a_draft_become_those_of_the_seat_at_the_same_address() {
-    if !alone("scoreboard::tests::counters_of_a_draft_become_those_of_the_seat_at_the_same_address") {
+    if !alone!() {
         return;
     }
     let board = Scoreboard::create(3, 2).unwrap();

@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_process_dies_of_what_it_would_have_died_of() {
-        if !alone("sys::fault::tests::the_process_dies_of_what_it_would_have_died_of") {
+        if !alone!() {
             return;
         }
         let prepared = |first| {
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_is_to_go_on_goes_on_and_can_be_told_again() {
-        if !alone("sys::fault::tests::a_thread_that_is_to_go_on_goes_on_and_can_be_told_again") {
+        if !alone!() {
             return;
         }
         let status = forked(|| {

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn what_is_open_is_listed_with_and_without_proc() {
-        if !alone("sys::fd::tests::what_is_open_is_listed_with_and_without_proc") {
+        if !alone!() {
             return;
         }
         let file = duplicate_above(tempfile::tempfile().unwrap(), 200).unwrap();
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn only_what_was_inherited_is_taken_and_only_once() {
-        if !alone("sys::fd::tests::only_what_was_inherited_is_taken_and_only_once") {
+        if !alone!() {
             return;
         }
         install(duplicate_above(tempfile::tempfile().unwrap(), 100).unwrap(), 77);
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_limit_of_descriptors_is_raised_as_far_as_it_goes() {
-        if !alone("sys::fd::tests::the_limit_of_descriptors_is_raised_as_far_as_it_goes") {
+        if !alone!() {
             return;
         }
         setrlimit(Resource::RLIMIT_NOFILE, 100, 300).unwrap();

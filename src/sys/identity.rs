@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn root_is_left_for_good_and_its_groups_too() {
-        if !alone("sys::identity::tests::root_is_left_for_good_and_its_groups_too") || !geteuid().is_root() {
+        if !alone!() || !geteuid().is_root() {
             return;
         }
         for (groups, left) in [(&[][..], &[][..]), (&[4711, 4712], &[4711, 4712])] {
@@ -145,8 +145,7 @@ mod tests {
 
     #[test]
     fn the_groups_of_a_user_come_from_the_database() {
-        let test = "sys::identity::tests::the_groups_of_a_user_come_from_the_database";
-        if !alone(test) || !geteuid().is_root() {
+        if !alone!() || !geteuid().is_root() {
             return;
         }
         let status = forked(|| {
@@ -160,7 +159,7 @@ mod tests {
 
     #[test]
     fn umask_and_directory_are_set() {
-        if !alone("sys::identity::tests::umask_and_directory_are_set") {
+        if !alone!() {
             return;
         }
         set_umask(0o027);

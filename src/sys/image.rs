@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn one_process_at_a_time_fills_it_and_a_death_frees_it() {
-        if !alone("sys::image::tests::one_process_at_a_time_fills_it_and_a_death_frees_it") {
+        if !alone!() {
             return;
         }
         let image = Image::create(c"test").unwrap();

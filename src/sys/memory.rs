@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_child_that_claims_a_page_writes_there_and_nowhere_else() {
-        if !alone("sys::memory::tests::a_child_that_claims_a_page_writes_there_and_nowhere_else") {
+        if !alone!() {
             return;
         }
         let mapping = Mapping::create(c"test", 3 * PAGE).unwrap();
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_child_that_only_reads_may_still_claim() {
-        if !alone("sys::memory::tests::a_child_that_only_reads_may_still_claim") {
+        if !alone!() {
             return;
         }
         let mapping = Mapping::create(c"test", 2 * PAGE).unwrap();

@@ -12,11 +12,20 @@ use nix::unistd::{ForkResult, fork};
 
 const ALONE: &str = "UNIRS_TEST_ALONE";
 
-/// True in a copy of the test binary that runs this test alone; its main thread only waits for it. Elsewhere it runs such
-/// a copy, fails if that fails, and says false: the caller returns.
-///
-/// `test` is the test's full name without the crate.
-pub(crate) fn alone(test: &str) -> bool {
+/// True in a copy of the test binary that runs only the test in which it stands; its main thread only waits for it.
+/// Elsewhere it runs such a copy, fails if that fails, and says false: the test returns.
+macro_rules! alone {
+    () => {{
+        fn here() {}
+        $crate::sys::testing::is_alone(std::any::type_name_of_val(&here))
+    }};
+}
+pub(crate) use alone;
+
+/// `here` is the full name of a function inside of the test.
+pub(crate) fn is_alone(here: &str) -> bool {
+    let (_crate, inside) = here.split_once("::").expect("a path");
+    let test = inside.strip_suffix("::here").expect("the function of `alone`");
     if env::var_os(ALONE).is_some_and(|name| name == *test) {
         return true;
     }

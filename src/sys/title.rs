@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_title_is_shown_cut_and_taken_along_over_a_fork() {
-        if !alone("sys::title::tests::the_title_is_shown_cut_and_taken_along_over_a_fork") {
+        if !alone!() {
             return;
         }
         // A forked child has one thread, unlike the test binary.

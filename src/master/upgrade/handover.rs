@@ -202,9 +202,7 @@ mod tests {
 
     #[test]
     fn a_letter_is_believed_only_with_the_pair_that_its_writer_has_made() {
-        if !alone(
-            "master::upgrade::handover::tests::a_letter_is_believed_only_with_the_pair_that_its_writer_has_made",
-        ) {
+        if !alone!() {
             return;
         }
         let (ours, theirs) = pair::pair().unwrap();

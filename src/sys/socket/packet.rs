@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_descriptors_is_cut_and_none_stays_open() {
-        if !alone("sys::socket::packet::tests::a_flood_of_descriptors_is_cut_and_none_stays_open") {
+        if !alone!() {
             return;
         }
         let (one, other) = seqpacket_pair().unwrap();
