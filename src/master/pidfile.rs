@@ -212,12 +212,7 @@ mod tests {
     use std::process::{Child, Command, Stdio};
 
     use super::*;
-
-    fn directory() -> (tempfile::TempDir, Arc<OwnedFd>) {
-        let temp = tempfile::tempdir().unwrap();
-        let fd = Arc::new(OwnedFd::from(File::open(temp.path()).unwrap()));
-        (temp, fd)
-    }
+    use crate::sys::testing::directory;
 
     /// Names the folder to the process that [`holder`] starts.
     const HOLD: &str = "UNIRS_TEST_HOLD_PIDFILE_IN";

@@ -1,10 +1,12 @@
-//! For unit tests that change their process: a process of their own, and children of it. Not part of the server.
+//! For unit tests: a process of their own where they change it, children of it, folders. Not part of the server.
 
 use std::env;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
+use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -38,6 +40,13 @@ pub(crate) fn is_alone(here: &str) -> bool {
     assert!(output.status.success(), "{}\n{text}\n{errors}", output.status);
     assert!(text.contains("1 passed"), "there is no test {test}:\n{text}");
     false
+}
+
+/// A new folder, and the descriptor by which the server keeps one.
+pub(crate) fn directory() -> (tempfile::TempDir, Arc<OwnedFd>) {
+    let temp = tempfile::tempdir().expect("a folder");
+    let descriptor = Arc::new(File::open(temp.path()).expect("the folder").into());
+    (temp, descriptor)
 }
 
 /// Whether this machine has IPv6, which many containers have not.

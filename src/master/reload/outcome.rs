@@ -190,12 +190,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, symlink};
 
     use super::*;
-
-    fn directory() -> (tempfile::TempDir, Arc<OwnedFd>) {
-        let temp = tempfile::tempdir().unwrap();
-        let fd = Arc::new(OwnedFd::from(File::open(temp.path()).unwrap()));
-        (temp, fd)
-    }
+    use crate::sys::testing::directory;
 
     #[test]
     fn the_file_is_toml_whatever_the_reason_is() {
