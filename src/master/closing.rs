@@ -12,8 +12,8 @@ use tracing::{debug, info};
 use crate::listener::Listener;
 use crate::sys::socket;
 
+use super::moment::{Monotonic, after, elapsed};
 use super::reload::generation::Generation;
-use super::workers::limits::{Monotonic, after, elapsed};
 use super::{Master, Phase};
 
 /// How often a queue is looked at.

@@ -3,10 +3,11 @@
 use nix::unistd::Pid;
 use tracing::debug;
 
+use super::moment::{Monotonic, NEVER, after};
 use super::reload::mold::MoldStep;
 use super::reload::reconcile::{Step, Tally, next_step};
 use super::workers::children::{Doom, Life, Parting};
-use super::workers::limits::{Monotonic, NEVER, Verdict, after, judge};
+use super::workers::limits::{Verdict, judge};
 use super::workers::seating::Seating;
 use super::{Master, Phase};
 use std::time::Duration;

@@ -24,6 +24,7 @@ mod deaths;
 mod listeners;
 mod logs;
 mod manage;
+mod moment;
 mod pidfile;
 mod reload;
 mod service;
@@ -45,6 +46,7 @@ use daemon::Starter;
 use deaths::OomWatch;
 use deaths::obituary::Deaths;
 use deaths::symbolize::{Summary, Symbolizing};
+use moment::Monotonic;
 use pidfile::Pidfile;
 use reload::generation::Generation;
 use service::heartbeat::Heartbeat;
@@ -56,7 +58,6 @@ use upgrade::main_process::Handing;
 use wait::Event;
 use workers::children::Children;
 use workers::freeze::Freezes;
-use workers::limits::Monotonic;
 use workers::recycling::MemoryWatch;
 
 /// A worker that failed to boot ended the master.

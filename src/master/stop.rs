@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use super::moment::{Monotonic, NEVER, after};
 use super::reload::generation::Fate;
 use super::workers::children::Parting;
-use super::workers::limits::{Monotonic, NEVER, after};
 use super::{Master, Phase};
 
 /// How long a worker may take when everybody has to go now.

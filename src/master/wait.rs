@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use crate::sys::clock;
 
 use super::Master;
-use super::workers::limits::Monotonic;
+use super::moment::Monotonic;
 
 /// What the master wakes up for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 use nix::unistd::Pid;
 use tracing::{error, info, warn};
 
+use crate::master::moment::elapsed;
 use crate::master::reload::generation::Fate;
 use crate::master::service::status::one_line;
 use crate::master::workers::children::{Child, Life, Role};
-use crate::master::workers::limits::elapsed;
 use crate::master::workers::watch::in_flight;
 use crate::master::{EXIT_APPLICATION, EXIT_BOOT, Master, Phase};
 use crate::sys::cgroup::OomCount;

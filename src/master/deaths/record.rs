@@ -6,8 +6,8 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use crate::last_words::{Cause, LastWords, Said, Spoken};
+use crate::master::moment::{Monotonic, elapsed};
 use crate::master::workers::children::Doom;
-use crate::master::workers::limits::{Monotonic, elapsed};
 use crate::scoreboard::InFlight;
 use crate::symbolizer::plain;
 use crate::sys::signal;

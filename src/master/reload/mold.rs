@@ -10,8 +10,8 @@ use tracing::{debug, error, info, warn};
 
 use super::generation::{Fate, Generation};
 use crate::master::deaths::obituary::End;
+use crate::master::moment::{Monotonic, NEVER, after, elapsed};
 use crate::master::workers::children::{Child, Life, Role};
-use crate::master::workers::limits::{Monotonic, NEVER, after, elapsed};
 use crate::master::workers::respawn::Respawn;
 use crate::master::{Master, Phase};
 use crate::pair::{self, Order, Pair, Sent};

@@ -16,9 +16,9 @@ use tracing::{debug, error, info, warn};
 
 use super::generation::Fate;
 use crate::log::cause;
+use crate::master::moment::Monotonic;
 use crate::master::service::status::one_line;
 use crate::master::workers::children::Life;
-use crate::master::workers::limits::Monotonic;
 use crate::master::{Master, Phase};
 
 /// The file: one reload, that which ended last.

@@ -8,8 +8,8 @@
 use nix::unistd::Pid;
 
 use super::generation::Fate;
+use crate::master::moment::{Monotonic, NEVER};
 use crate::master::workers::children::Parting;
-use crate::master::workers::limits::{Monotonic, NEVER};
 
 /// One generation, as the reconciler sees it.
 #[derive(Clone, Debug)]

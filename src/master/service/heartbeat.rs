@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::master::workers::limits::{Monotonic, NEVER, after, elapsed};
+use crate::master::moment::{Monotonic, NEVER, after, elapsed};
 
 /// How often the figures of the STATUS line are looked at.
 const FIGURES: Duration = Duration::from_secs(10);

@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::heartbeat::Heartbeat;
+use crate::master::moment::after;
 use crate::master::reload::generation::{Fate, Generation};
 use crate::master::workers::children::{Child, Life};
-use crate::master::workers::limits::after;
 use crate::master::{Master, Phase};
 
 /// The STATUS line: what is said at once when it changes, and the figures, which change with every request.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use tracing::{debug, warn};
 
-use crate::master::workers::limits::{Monotonic, NEVER, after};
+use crate::master::moment::{Monotonic, NEVER, after};
 use crate::master::{Master, Phase};
 use crate::pair::{Order, Sent};
 

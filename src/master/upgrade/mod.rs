@@ -11,10 +11,10 @@ use tracing::{debug, error, info, warn};
 
 use crate::listener::Listener;
 use crate::log::cause;
+use crate::master::moment::{Monotonic, NEVER, after};
 use crate::master::pidfile::Pidfile;
 use crate::master::service::status::one_line;
 use crate::master::workers::children::{Child, Doom, Life, Parting, Role};
-use crate::master::workers::limits::{Monotonic, NEVER, after};
 use crate::master::{Master, Phase, signals};
 use crate::pair::{self, Order, Pair, Report, Sent};
 use crate::sys::fd;

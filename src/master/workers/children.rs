@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use super::limits::Monotonic;
 use super::recycling::Outdated;
 use crate::last_words::Cause;
+use crate::master::moment::{Monotonic, elapsed};
 use crate::pair::{Farewell, Order, Pair};
 
 /// One forked process.
@@ -262,7 +262,7 @@ impl Child {
 
     /// How long it was, or has been, Ready.
     pub(in crate::master) fn ready_for(&self, now: Monotonic) -> Duration {
-        self.ready_since.map_or(Duration::ZERO, |since| super::limits::elapsed(since, now))
+        self.ready_since.map_or(Duration::ZERO, |since| elapsed(since, now))
     }
 }
 

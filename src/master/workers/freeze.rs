@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::limits::Monotonic;
+use crate::master::moment::Monotonic;
 
 /// A turn so late is a freeze; less is an ordinary delay.
 const LATE: u64 = Duration::from_secs(2).as_nanos() as u64;

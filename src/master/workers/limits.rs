@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::children::{Doom, Life};
 use super::freeze::Freezes;
-
-pub(in crate::master) use crate::scoreboard::Monotonic;
+use crate::master::moment::{Monotonic, NEVER, after};
 
 /// An application may be silent on purpose for so long at one go, and no longer: a stray write to a scoreboard must not
 /// end the watch.
@@ -16,16 +15,6 @@ pub(in crate::master) const LAST_SECOND: Duration = Duration::from_secs(1);
 
 /// So long after its end of the pair was closed a worker should be dead.
 const DEAF: Duration = Duration::from_secs(1);
-
-/// `start` plus `by`, never past the end of time.
-pub(in crate::master) fn after(start: Monotonic, by: Duration) -> Monotonic {
-    start.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// The time from `start` to `now`.
-pub(in crate::master) fn elapsed(start: Monotonic, now: Monotonic) -> Duration {
-    Duration::from_nanos(now.saturating_sub(start))
-}
 
 /// The limits that a worker is held to, from its own generation's settings.
 #[derive(Clone, Copy, Debug)]
@@ -93,9 +82,6 @@ pub(in crate::master) enum Verdict {
     /// It was condemned, and did not go by itself.
     Kill,
 }
-
-/// No limit runs.
-pub(in crate::master) const NEVER: Monotonic = Monotonic::MAX;
 
 /// Holds a worker's facts against its limits.
 pub(in crate::master) fn judge(facts: &Facts<'_>, limits: &Limits, freezes: &Freezes) -> Verdict {

@@ -4,9 +4,9 @@ use nix::unistd::Pid;
 use tracing::{debug, warn};
 
 use super::children::{Child, Doom, Life, Parting};
-use super::limits::{after, elapsed};
 use crate::master::Master;
 use crate::master::logs::Logs;
+use crate::master::moment::{after, elapsed};
 use crate::master::stop::QUICK;
 use crate::pair::{Order, Received, Report, Sent};
 use crate::scoreboard::SlotState;

@@ -12,8 +12,8 @@ use nix::unistd::Pid;
 use tracing::{info, warn};
 
 use super::children::Life;
-use super::limits::{Monotonic, NEVER, after, elapsed};
 use crate::log::cause;
+use crate::master::moment::{Monotonic, NEVER, after, elapsed};
 use crate::master::reload::generation::Fate;
 use crate::master::{Master, Phase};
 use crate::settings::Settings;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::limits::{Monotonic, after};
+use crate::master::moment::{Monotonic, after};
 
 /// A worker that was Ready for so long did not die of its start.
 const PROVEN: Duration = Duration::from_secs(5);

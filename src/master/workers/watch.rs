@@ -6,10 +6,11 @@ use nix::unistd::Pid;
 use tracing::{debug, error, warn};
 
 use super::children::{Child, Doom, Life, Parting, Summons};
-use super::limits::{Call, Facts, LAST_SECOND, Monotonic, Verdict, after, elapsed, judge};
+use super::limits::{Call, Facts, LAST_SECOND, Verdict, judge};
 use crate::log::critical;
 use crate::master::Master;
 use crate::master::deaths::record::headline_from_outside;
+use crate::master::moment::{Monotonic, after, elapsed};
 use crate::scoreboard::{InFlight, Scoreboard, Slot};
 use crate::sys::{process, signal};
 
