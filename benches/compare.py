@@ -37,8 +37,8 @@ SLOW_CLIENTS, SLOW_RATE = 8, 50_000  # bytes a second
 SHARE_TRIALS = 10
 STARTS = 7  # in each round
 PATIENCE = 15  # seconds, for whatever should come at once
-STOLEN = 0.01  # of the processors' time: above it a measurement is taken again ...
-TRIES = 4  # ... so often at most; the least disturbed one counts
+STOLEN = 0.01  # of the processors' time: above it a measurement is taken again
+TRIES = 4  # of one measurement at most; the least disturbed one counts
 
 # One configuration of unirs for all rows; a row adds its worker class, and only "access log" a log.
 UNIRS = "--workers 2 --backlog 2048 --worker-connections 16000 --keep-alive 75 --log-level warning".split()
