@@ -4,6 +4,8 @@ mod support;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use support::{Client, Load, Server, Setup, Signal, Style, is_root, process, wait_until};
 
@@ -43,6 +45,22 @@ fn the_default_access_line_is_gunicorn_s() {
     let (time, rest) = after.split_once("] ").expect("a time in brackets");
     assert_eq!(time.len(), "22/Nov/2026:10:00:00 +0000".len(), "{time}");
     assert_eq!(rest, format!("\"GET /?a=b HTTP/1.1\" 200 {size} \"http://here/\" \"test/1\""));
+}
+
+/// A thread that is woken for what another's wait has brought knows when that was.
+#[test]
+fn a_request_is_no_older_than_its_arrival_whichever_thread_serves_it() {
+    let server = with_access_log("%(D)s").set("worker_class", "threaded").set("threads", 8).start();
+    thread::sleep(Duration::from_secs(2));
+    let began = Instant::now();
+    let load = Load::start(server.address(), 16, Style::KeepAlive, "/sleep/5");
+    load.wait_for(400);
+    load.finish().assert_all_answered("sixteen clients");
+    let longest = began.elapsed().as_micros();
+    for line in lines(&server, "access.log", 400) {
+        let duration: u128 = line.parse().expect("microseconds");
+        assert!(duration <= longest, "{duration} us, but the first request came {longest} us ago");
+    }
 }
 
 #[test]

@@ -200,9 +200,10 @@ impl Engine {
         let timeout = self.longest_wait(clock::monotonic(), is_log_behind);
         self.seat.set_polling(true);
         self.crew.begin_wait();
-        let brought = self.harvest.fill(self.epoll.wait(room, timeout));
+        let ready = self.epoll.wait(room, timeout);
         self.seat.set_polling(false);
         let now = clock::monotonic();
+        let brought = self.harvest.fill(ready, now);
         self.seat.turn(now);
         self.crew.end_wait(brought);
         now
@@ -235,6 +236,7 @@ impl Engine {
 
     /// Serves what an event is about.
     pub(super) fn attend(&'static self, hand: &mut Hand, event: Event) {
+        hand.turn = event.at;
         match event.token {
             PAIR => self.take_orders(),
             SIGNALS => self.take_signals(),

@@ -23,7 +23,7 @@ pub(super) struct Hand {
     pub(super) buffers: Pool,
     #[expect(clippy::vec_box, reason = "the application holds their addresses: they stay where they are")]
     pub(super) exchanges: Vec<Box<Exchange>>,
-    /// When the last wait ended: what came with it came no later.
+    /// When the wait ended that brought what is served now: it came no later.
     pub(super) turn: u64,
     pub(super) desk: &'static Desk,
     thread: ThreadState,

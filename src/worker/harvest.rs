@@ -44,6 +44,8 @@ pub(super) struct Event {
     pub writable: bool,
     /// The other side has closed its half, or the connection broke.
     pub hung_up: bool,
+    /// When the wait ended that brought it, in nanoseconds of the monotonic clock.
+    pub at: u64,
 }
 
 impl Event {
@@ -52,9 +54,9 @@ impl Event {
         readiness.token | flag(READABLE, 48) | flag(WRITABLE, 49) | flag(HUNG_UP, 50)
     }
 
-    fn from_word(word: u64) -> Event {
+    fn from_word(word: u64, at: u64) -> Event {
         let flag = |at: u32| word >> at & 1 == 1;
-        Event { token: Token::from_word(word), readable: flag(48), writable: flag(49), hung_up: flag(50) }
+        Event { token: Token::from_word(word), readable: flag(48), writable: flag(49), hung_up: flag(50), at }
     }
 }
 
@@ -64,6 +66,8 @@ pub(super) struct Harvest {
     cursor: AtomicU64,
     /// The number of the thread that took the last event, which comes for the next one when it can; 0: there was none.
     taker: AtomicI32,
+    /// When the wait ended that brought them.
+    brought_at: AtomicU64,
     events: [AtomicU64; MOST_EVENTS],
 }
 
@@ -101,6 +105,7 @@ impl Harvest {
         Harvest {
             cursor: AtomicU64::new(0),
             taker: AtomicI32::new(0),
+            brought_at: AtomicU64::new(0),
             events: [const { AtomicU64::new(0) }; MOST_EVENTS],
         }
     }
@@ -114,9 +119,10 @@ impl Harvest {
                 return None;
             }
             let event = self.events[usize::from(cursor.next)].load(Relaxed);
+            let at = self.brought_at.load(Relaxed);
             if self.cursor.compare_exchange_weak(word, word + 1, AcqRel, Acquire).is_ok() {
                 self.note_taker(taker.as_raw());
-                return Some(Event::from_word(event));
+                return Some(Event::from_word(event, at));
             }
         }
     }
@@ -133,8 +139,10 @@ impl Harvest {
         Some(self.taker.load(Relaxed)).filter(|id| *id != 0).map(Thread::from_raw)
     }
 
-    /// Puts in what a wait has brought; how many there were. Only the holder of the baton, and only when empty.
-    pub(super) fn fill(&self, events: impl Iterator<Item = Readiness>) -> usize {
+    /// Puts in what a wait has brought that ended at `now`; how many there were. Only the holder of the baton, and only
+    /// when empty.
+    pub(super) fn fill(&self, events: impl Iterator<Item = Readiness>, now: u64) -> usize {
+        self.brought_at.store(now, Relaxed);
         let mut len = 0;
         for (place, readiness) in self.events.iter().zip(events) {
             place.store(Event::to_word(readiness), Relaxed);
@@ -162,11 +170,11 @@ mod tests {
     #[test]
     fn what_was_put_in_comes_out_once() {
         let harvest = Harvest::new();
-        assert_eq!(harvest.fill([3, 4].map(readiness).into_iter()), 2);
+        assert_eq!(harvest.fill([3, 4].map(readiness).into_iter(), 5), 2);
         let event = harvest.take(Thread::current()).expect("two were put in");
         assert_eq!(
-            (event.token, event.readable, event.writable),
-            (Token { index: 3, tenure: 7 }, true, false)
+            (event.token, event.readable, event.writable, event.at),
+            (Token { index: 3, tenure: 7 }, true, false, 5)
         );
         assert_eq!(harvest.take(Thread::current()).map(|event| event.token.index), Some(4));
         assert_eq!(harvest.take(Thread::current()), None);
@@ -183,6 +191,7 @@ mod tests {
                     while !is_over.load(Acquire) || !harvest.cursor().is_empty() {
                         if let Some(event) = harvest.take(Thread::current()) {
                             taken.fetch_add(u64::from(event.token.index), Relaxed);
+                            assert!((event.at..event.at + 10).contains(&event.token.index.into()));
                         }
                     }
                 });
@@ -191,7 +200,7 @@ mod tests {
                 while !harvest.cursor().is_empty() {
                     std::hint::spin_loop();
                 }
-                harvest.fill((round..round + 10).map(readiness));
+                harvest.fill((round..round + 10).map(readiness), round.into());
                 filled.fetch_add((round..round + 10).map(u64::from).sum(), Relaxed);
             }
             is_over.store(true, Release);

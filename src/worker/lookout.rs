@@ -191,7 +191,7 @@ mod tests {
     }
 
     fn fill(harvest: &Harvest, events: u64) {
-        harvest.fill((0..events).map(|token| Readiness { bits: 1, token }));
+        harvest.fill((0..events).map(|token| Readiness { bits: 1, token }), 0);
     }
 
     /// A harvest of which that thread is serving the first event.

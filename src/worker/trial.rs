@@ -96,8 +96,8 @@ impl Trial {
     /// The same, but waits until something is ready, or until `limit` is over (rounded down to milliseconds).
     pub fn turn_within(&mut self, limit: Duration) -> usize {
         let timeout = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
-        let brought = self.engine.harvest.fill(self.engine.epoll.wait(&mut self.room, timeout));
-        self.hand.turn = clock::monotonic();
+        let ready = self.engine.epoll.wait(&mut self.room, timeout);
+        let brought = self.engine.harvest.fill(ready, clock::monotonic());
         while let Some(event) = self.engine.harvest.take(Thread::current()) {
             self.engine.attend(&mut self.hand, event);
         }
