@@ -1,13 +1,14 @@
 //! A listening socket: bound or inherited, accepted from, and closed without a reset. It does not know who accepts when,
 //! and logs nothing.
 
-use std::fmt;
-use std::io::{self, Write};
+use std::fmt::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use arrayvec::ArrayString;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Bind;
@@ -228,27 +229,24 @@ const ADDRESS_TEXT: usize = 45;
 pub(crate) struct Peer {
     /// `None` for a unix socket.
     address: Option<SocketAddr>,
-    text: [u8; ADDRESS_TEXT],
-    length: u8,
+    text: ArrayString<ADDRESS_TEXT>,
 }
 
 impl Peer {
     /// A peer at this address. One that reached an IPv6 listener over IPv4 is shown as the IPv4 address that it is.
     pub(crate) fn new(address: Option<SocketAddr>) -> Peer {
         let address = address.map(|address| SocketAddr::new(address.ip().to_canonical(), address.port()));
-        let mut text = [0; ADDRESS_TEXT];
-        let mut rest: &mut [u8] = &mut text;
+        let mut text = ArrayString::new();
         if let Some(address) = address {
             // No address is longer than the text.
-            let _ = write!(rest, "{}", address.ip());
+            let _ = write!(text, "{}", address.ip());
         }
-        let length = ADDRESS_TEXT - rest.len();
-        Peer { address, text, length: length as u8 }
+        Peer { address, text }
     }
 
     /// The address as text, without the port; empty for a unix socket.
     pub(crate) fn address(&self) -> &str {
-        str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or_default()
+        &self.text
     }
 
     /// The port; 0 for a unix socket.
