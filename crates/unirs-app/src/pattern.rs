@@ -60,8 +60,7 @@ impl Pattern {
             let here = all.start..end.unwrap_or(all.end);
             rest = end.map(|end| end + 1..all.end);
             match segment {
-                Segment::Literal(literal)
-                    if *query::decode(&path[here.clone()], false) == *literal.as_bytes() => {}
+                Segment::Literal(literal) if says(&path[here.clone()], literal) => {}
                 Segment::Named(_) if !here.is_empty() => values.push(here),
                 Segment::Rest(_) => {
                     values.push(all);
@@ -72,6 +71,12 @@ impl Pattern {
         }
         rest.is_none().then_some(values)
     }
+}
+
+/// Whether a segment that was sent is this one, once it is decoded.
+fn says(sent: &[u8], literal: &str) -> bool {
+    let literal = literal.as_bytes();
+    sent == literal || sent.contains(&b'%') && *query::decode(sent, false) == *literal
 }
 
 impl Segment {

@@ -177,16 +177,16 @@ impl<S> Router<S> {
             let Some(values) = route.pattern.fit(request.raw_path()) else {
                 continue;
             };
-            if let Some(handler) = route.handler(request.method()) {
+            if let Some(handler) = route.handler(method_of(request)) {
                 request.set_parts(Parts::new(&route.pattern, values));
                 return handler(state, request);
             }
             found = true;
             allowed.extend(route.methods.iter().map(|(method, _)| method.as_str()));
         }
-        match (found, request.method()) {
+        match (found, method_of(request)) {
             (false, _) => (self.otherwise)(state, request),
-            (true, "OPTIONS") => Response::new(204).header("Allow", allow(allowed)),
+            (true, b"OPTIONS") => Response::new(204).header("Allow", allow(allowed)),
             (true, _) => Response::plain_status(405).header("Allow", allow(allowed)),
         }
     }
@@ -208,12 +208,17 @@ impl<S> Router<S> {
 /// The method of a function that answers all of them; not a token, so that no request has it.
 const ANY: &str = "*any*";
 
+/// Compared with, it need not be text.
+fn method_of(request: &Request) -> &[u8] {
+    request.exchange().bytes(|request| request.method)
+}
+
 impl<S> Route<S> {
     /// The function of this very method, or that which stands in for it.
-    fn handler(&self, method: &str) -> Option<&Handler<S>> {
-        let stand_in = if method == "HEAD" { "GET" } else { ANY };
-        [method, stand_in, ANY].iter().find_map(|wanted| {
-            let found = self.methods.iter().find(|(method, _)| method == wanted);
+    fn handler(&self, method: &[u8]) -> Option<&Handler<S>> {
+        let stand_in = if method == b"HEAD" { "GET" } else { ANY };
+        [method, stand_in.as_bytes(), ANY.as_bytes()].iter().find_map(|wanted| {
+            let found = self.methods.iter().find(|(method, _)| method.as_bytes() == *wanted);
             found.map(|(_, handler)| handler)
         })
     }
