@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use unirs::http::{
     BodyDecoder, BodyFraming, Connection, Date, ErrorPage, Framing, Limits, RequestHead, ResponseHead,
-    Version, encode_chunk_head, encode_head, percent_decode,
+    ServerField, Version, encode_chunk_head, encode_head, percent_decode,
 };
 
 /// What `wrk http://127.0.0.1:8000/` sends.
@@ -94,7 +94,7 @@ fn encode(c: &mut Criterion) {
         body: BodyFraming::Length(14),
         connection: Connection::KeepAlive,
         date: &date,
-        server: Some("unirs"),
+        server: Some(&ServerField::UNIRS),
     };
     let hello = [(&b"content-type"[..], &b"text/plain; charset=utf-8"[..])];
     let six = [

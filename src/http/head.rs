@@ -165,6 +165,11 @@ impl RequestHead {
         self.line.path.of(bytes)
     }
 
+    /// Whether the path has a `%`: to decode it would change it, or leave a mistake of the client's as it is.
+    pub fn is_path_encoded(&self) -> bool {
+        self.line.is_encoded
+    }
+
     /// What follows the first `?`; `None` when there is none.
     pub fn query<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         self.line.query.map(|query| query.of(bytes))

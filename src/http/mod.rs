@@ -33,6 +33,7 @@ mod reject;
 mod request_line;
 mod response;
 mod scan;
+mod server;
 mod status;
 mod target;
 
@@ -49,5 +50,6 @@ pub use response::{
     encode_chunk_head, encode_head, encode_interim, encode_trailers,
 };
 pub use scan::Limits;
+pub use server::ServerField;
 pub use status::{may_have_body, reason_phrase};
 pub use target::percent_decode;

@@ -3,6 +3,7 @@
 use super::date::Date;
 use super::request_line::Version;
 use super::response::{BodyFraming, Connection, ResponseHead, encode_head};
+use super::server::ServerField;
 use super::status::{may_have_body, reason_phrase};
 
 /// A short page about an error, with `Connection: close`.
@@ -23,7 +24,7 @@ pub struct ErrorPage<'a> {
     /// Now.
     pub date: &'a Date,
     /// The Server field; `None` sends none.
-    pub server: Option<&'a str>,
+    pub server: Option<&'a ServerField>,
     /// Said in the status line.
     pub version: Version,
     /// The request was HEAD: the head alone is sent.
@@ -39,7 +40,7 @@ impl<'a> ErrorPage<'a> {
             status: 500,
             sentence: "",
             date,
-            server: Some("unirs"),
+            server: Some(&ServerField::UNIRS),
             version,
             head_only: false,
             fields: &[],
@@ -68,8 +69,7 @@ impl<'a> ErrorPage<'a> {
         let fields = self.fields.iter().copied();
         if encode_head(out, &head, fields.chain([html])).is_err() {
             // Without what the caller brought there is nothing that could be refused.
-            let plain = ResponseHead { server: None, ..head };
-            let _ = encode_head(out, &plain, [html].into_iter());
+            let _ = encode_head(out, &head, [html].into_iter());
         }
         if !self.head_only && may_have_body(status) {
             out.extend_from_slice(body.as_bytes());
@@ -136,7 +136,7 @@ mod tests {
         let fields = [(&b"Allow"[..], &b"GET\r\nX: y"[..])];
         let mut out = Vec::new();
         ErrorPage { status: 42, fields: &fields, ..ErrorPage::new(&date, Version::Http11) }.encode(&mut out);
-        assert!(out.starts_with(b"HTTP/1.1 500 Internal Server Error\r\nDate"));
+        assert!(out.starts_with(b"HTTP/1.1 500 Internal Server Error\r\nServer: unirs\r\nDate"));
         assert!(!out.windows(3).any(|run| run == b"X: "));
     }
 }

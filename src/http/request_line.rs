@@ -1,5 +1,7 @@
 //! The request line: method, target and version, checked. Not the forms of the target: `target.rs`.
 
+use std::ops::RangeInclusive;
+
 use super::field::{byte_table, is_token_byte};
 use super::head::Span;
 use super::leniency::Leniency;
@@ -32,6 +34,8 @@ pub(super) struct RequestLine {
     pub(super) method: Span,
     pub(super) target: Span,
     pub(super) path: Span,
+    /// The path has a `%`.
+    pub(super) is_encoded: bool,
     pub(super) query: Option<Span>,
     /// Of the absolute form.
     pub(super) authority: Option<Span>,
@@ -48,19 +52,12 @@ impl RequestLine {
         leniency: &Leniency,
     ) -> Result<RequestLine, Reject> {
         let line = &mut bytes[start..end];
-        let method_end = memchr::memchr(b' ', line).unwrap_or(line.len());
-        if check_method(&line[..method_end]).is_err() {
-            leniency.admit_method(&mut line[..method_end])?;
-        }
-        let line = &bytes[start..end];
-        let method = &line[..method_end];
-
-        let after = line.get(method_end + 1..).ok_or(Reject::LINE_PARTS)?;
-        let target_end = memchr::memchr(b' ', after).unwrap_or(after.len());
-        let target = &after[..target_end];
-        check_target_bytes(target)?;
-
-        let version = after.get(target_end + 1..).ok_or(Reject::LINE_PARTS)?;
+        let method_end = find_method_end(line, leniency)?;
+        let (method, after) = line.split_at(method_end);
+        let after = after.get(1..).ok_or(Reject::LINE_PARTS)?;
+        let target_end = find_target_end(after)?;
+        let (target, after) = after.split_at(target_end);
+        let version = after.get(1..).ok_or(Reject::LINE_PARTS)?;
         let version = parse_version(version, leniency)?;
         if method == b"CONNECT" {
             return Err(Reject::CONNECT);
@@ -70,6 +67,7 @@ impl RequestLine {
         Ok(RequestLine {
             method: Span::new(start, method.len()),
             target: Span::new(target_at, target.len()),
+            is_encoded: parts.is_encoded,
             path: Span::within(target_at, parts.path),
             query: parts.query.map(|query| Span::within(target_at, query)),
             authority: parts.authority.map(|authority| Span::within(target_at, authority)),
@@ -79,9 +77,31 @@ impl RequestLine {
     }
 }
 
+/// Where the method of a line ends. One in lower case may be changed.
+fn find_method_end(line: &mut [u8], leniency: &Leniency) -> Result<usize, Reject> {
+    let end = method_length(line);
+    if LENGTHS.contains(&end) && line.get(end) == Some(&b' ') {
+        return Ok(end);
+    }
+    let end = memchr::memchr(b' ', line).unwrap_or(line.len());
+    let method = &mut line[..end];
+    if check_method(method).is_err() {
+        leniency.admit_method(method)?;
+    }
+    Ok(end)
+}
+
 pub(super) fn check_method(method: &[u8]) -> Result<(), Reject> {
-    let is_valid = (3..=20).contains(&method.len()) && method.iter().all(|&byte| METHOD[usize::from(byte)]);
+    let is_valid = LENGTHS.contains(&method.len()) && method_length(method) == method.len();
     if is_valid { Ok(()) } else { Err(explain_method(method)) }
+}
+
+/// Of methods, in bytes.
+const LENGTHS: RangeInclusive<usize> = 3..=20;
+
+/// How many bytes at the start of `text` may stand in a method.
+fn method_length(text: &[u8]) -> usize {
+    text.iter().position(|&byte| !METHOD[usize::from(byte)]).unwrap_or(text.len())
 }
 
 /// What methods are made of: a token's bytes, but for `#` and lower case.
@@ -100,13 +120,14 @@ fn explain_method(method: &[u8]) -> Reject {
     }
 }
 
-fn check_target_bytes(target: &[u8]) -> Result<(), Reject> {
-    if target.is_empty() {
-        return Err(Reject::TARGET_EMPTY);
+/// Where the target ends at the start of `text`: at a space, or with the text.
+fn find_target_end(text: &[u8]) -> Result<usize, Reject> {
+    match text.iter().position(|byte| !byte.is_ascii_graphic()) {
+        _ if matches!(text, [] | [b' ', ..]) => Err(Reject::TARGET_EMPTY),
+        Some(end) if text[end] == b' ' => Ok(end),
+        Some(_) => Err(Reject::TARGET_BYTES),
+        None => Ok(text.len()),
     }
-    // Without a way out of the loop, so that the compiler can make it wide.
-    let strange = target.iter().fold(false, |strange, byte| strange | !byte.is_ascii_graphic());
-    if strange { Err(Reject::TARGET_BYTES) } else { Ok(()) }
 }
 
 fn parse_version(version: &[u8], leniency: &Leniency) -> Result<Version, Reject> {

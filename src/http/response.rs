@@ -4,6 +4,7 @@ use super::date::Date;
 use super::field::{self, trim};
 use super::framing::parse_length;
 use super::request_line::Version;
+use super::server::ServerField;
 use super::status::{may_have_length, reason_phrase, status_line};
 
 /// The head of a response but for the application's fields.
@@ -22,7 +23,7 @@ pub struct ResponseHead<'a> {
     /// Now.
     pub date: &'a Date,
     /// The Server field; `None` sends none.
-    pub server: Option<&'a str>,
+    pub server: Option<&'a ServerField>,
 }
 
 /// How a client finds the end of a response's body.
@@ -89,7 +90,7 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// What would break the stream is refused, and `out` is as before.
 ///
 /// ```
-/// use unirs::http::{BodyFraming, Connection, Date, ResponseHead, Version, encode_head};
+/// use unirs::http::{BodyFraming, Connection, Date, ResponseHead, ServerField, Version, encode_head};
 ///
 /// let head = ResponseHead {
 ///     version: Version::Http11,
@@ -98,7 +99,7 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 ///     body: BodyFraming::Length(5),
 ///     connection: Connection::KeepAlive,
 ///     date: &Date::at(784_111_777),
-///     server: Some("unirs"),
+///     server: Some(&ServerField::UNIRS),
 /// };
 /// let mut out = Vec::new();
 /// encode_head(&mut out, &head, [(&b"content-type"[..], &b"text/plain"[..])].into_iter())?;
@@ -118,9 +119,7 @@ pub fn encode_head<'f>(
         out.reserve(256);
         put_status_line(out, head)?;
         let server_at = out.len();
-        if let Some(server) = head.server {
-            put_field(out, b"Server", server.as_bytes())?;
-        }
+        out.extend_from_slice(head.server.map_or(&[], ServerField::line));
         let date_at = out.len();
         out.extend_from_slice(head.date.line());
         let date_end = out.len();

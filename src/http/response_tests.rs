@@ -18,7 +18,7 @@ fn head(date: &Date) -> ResponseHead<'_> {
         body: BodyFraming::None,
         connection: Connection::KeepAlive,
         date,
-        server: Some("unirs"),
+        server: Some(&ServerField::UNIRS),
     }
 }
 

@@ -10,6 +10,8 @@ use super::reject::Reject;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) path: Range<usize>,
+    /// The path has a `%`.
+    pub(super) is_encoded: bool,
     pub(super) query: Option<Range<usize>>,
     pub(super) authority: Option<Range<usize>>,
 }
@@ -20,7 +22,7 @@ impl Target {
     pub(super) fn parse(target: &[u8], is_options: bool) -> Result<Target, Reject> {
         match target {
             [b'/', ..] => Ok(Target::split(target, 0, 0, None)),
-            b"*" if is_options => Ok(Target { path: 0..1, query: None, authority: None }),
+            b"*" if is_options => Ok(Target { path: 0..1, is_encoded: false, query: None, authority: None }),
             b"*" => Err(Reject::ASTERISK),
             _ => Target::parse_absolute(target),
         }
@@ -49,22 +51,17 @@ impl Target {
     /// Splits what follows `start` at `?` and `#`. An empty path is `/` (RFC 9110 §4.2.3), for which any slash of the
     /// target serves: the one at `slash`.
     fn split(target: &[u8], start: usize, slash: usize, authority: Option<Range<usize>>) -> Target {
-        // Most targets have neither, and are looked at once.
-        let (mark, end) = match memchr::memchr2(b'?', b'#', &target[start..]) {
-            None => (None, target.len()),
-            Some(offset) if target[start + offset] == b'#' => (None, start + offset),
-            Some(offset) => {
-                let query = &target[start + offset..];
-                let length = memchr::memchr(b'#', query).unwrap_or(query.len());
-                (Some(start + offset), start + offset + length)
-            }
-        };
-        let path = start..mark.unwrap_or(end);
-        Target {
-            path: if path.is_empty() { slash..slash + 1 } else { path },
-            query: mark.map(|mark| mark + 1..end),
-            authority,
-        }
+        let find = |from: usize, found: Option<usize>| found.map_or(target.len(), |offset| from + offset);
+        // Most targets have none of these, and are looked at once.
+        let mark = find(start, memchr::memchr3(b'?', b'#', b'%', &target[start..]));
+        let is_encoded = target.get(mark) == Some(&b'%');
+        let end = if is_encoded { find(mark, memchr::memchr2(b'?', b'#', &target[mark..])) } else { mark };
+        let query = (target.get(end) == Some(&b'?')).then(|| {
+            let query = end + 1;
+            query..find(query, memchr::memchr(b'#', &target[query..]))
+        });
+        let path = if end > start { start..end } else { slash..slash + 1 };
+        Target { path, is_encoded, query, authority }
     }
 }
 
@@ -82,8 +79,8 @@ pub(super) fn is_authority(value: &[u8]) -> bool {
             (is_ip_literal(&inside[..close]), &inside[close + 1..])
         }
         _ => {
-            let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
-            (is_reg_name(&value[..end]), &value[end..])
+            let length = reg_name_length(value);
+            (length > 0, &value[length..])
         }
     };
     host_is_valid && is_port_part(rest)
@@ -104,16 +101,19 @@ fn is_port_part(rest: &[u8]) -> bool {
     *colon == b':' && port <= 65_535
 }
 
-/// A name or an IPv4 address: RFC 3986 §3.2.2, but not empty.
-fn is_reg_name(name: &[u8]) -> bool {
-    let mut rest = name;
+/// How much of `value`, from its start, is a name or an IPv4 address (RFC 3986 §3.2.2).
+fn reg_name_length(value: &[u8]) -> usize {
+    let mut rest = value;
     while let Some(at) = rest.iter().position(|&byte| !is_host_byte(byte)) {
-        rest = match rest[at..] {
-            [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => &rest[at + 3..],
-            _ => return false,
-        };
+        rest = &rest[at..];
+        match rest {
+            [b'%', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                rest = after;
+            }
+            _ => return value.len() - rest.len(),
+        }
     }
-    !name.is_empty()
+    value.len()
 }
 
 #[inline]
@@ -239,25 +239,44 @@ mod tests {
     #[test]
     fn a_target_is_split_at_the_first_question_mark() {
         let target = Target::parse(b"/a?b?c", false).expect("valid");
-        assert_eq!(target, Target { path: 0..2, query: Some(3..6), authority: None });
+        assert_eq!(target, Target { path: 0..2, is_encoded: false, query: Some(3..6), authority: None });
         let target = Target::parse(b"/?", false).expect("valid");
-        assert_eq!(target, Target { path: 0..1, query: Some(2..2), authority: None });
+        assert_eq!(target, Target { path: 0..1, is_encoded: false, query: Some(2..2), authority: None });
     }
 
     #[test]
     fn a_fragment_is_neither_path_nor_query() {
         let target = Target::parse(b"/a#b?c", false).expect("valid");
-        assert_eq!(target, Target { path: 0..2, query: None, authority: None });
+        assert_eq!(target, Target { path: 0..2, is_encoded: false, query: None, authority: None });
         let target = Target::parse(b"/a?b#c", false).expect("valid");
-        assert_eq!(target, Target { path: 0..2, query: Some(3..4), authority: None });
+        assert_eq!(target, Target { path: 0..2, is_encoded: false, query: Some(3..4), authority: None });
+    }
+
+    #[test]
+    fn a_path_is_encoded_when_it_has_a_percent_sign_itself() {
+        for (text, path, is_encoded) in [
+            ("/a%20b", 0..6, true),
+            ("/a%20b?c", 0..6, true),
+            ("/%#?", 0..2, true),
+            ("/a?%20", 0..2, false),
+            ("/a#%20", 0..2, false),
+            ("http://a%20b/c?%", 12..14, false),
+            ("http://a%20b/%41", 12..16, true),
+        ] {
+            let target = Target::parse(text.as_bytes(), false).expect("valid");
+            assert_eq!((target.path, target.is_encoded), (path, is_encoded), "{text}");
+        }
     }
 
     #[test]
     fn the_absolute_form_names_its_authority_and_its_path_may_be_empty() {
         let target = Target::parse(b"http://a:80?q", false).expect("valid");
-        assert_eq!(target, Target { path: 5..6, query: Some(12..13), authority: Some(7..11) });
+        assert_eq!(
+            target,
+            Target { path: 5..6, is_encoded: false, query: Some(12..13), authority: Some(7..11) }
+        );
         let target = Target::parse(b"HTTP://a/b", false).expect("valid");
-        assert_eq!(target, Target { path: 8..10, query: None, authority: Some(7..8) });
+        assert_eq!(target, Target { path: 8..10, is_encoded: false, query: None, authority: Some(7..8) });
         assert_eq!(Target::parse(b"HTTPS://a/b", false), Err(Reject::TARGET_HTTPS));
         assert_eq!(Target::parse(b"https://", false), Err(Reject::TARGET_AUTHORITY));
         assert_eq!(Target::parse(b"http://", false), Err(Reject::TARGET_AUTHORITY));

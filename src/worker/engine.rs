@@ -137,7 +137,7 @@ impl Engine {
         epoll.add(&parts.signals, epoll::READABLE, SIGNALS.to_word())?;
         let nudge = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         epoll.add(&nudge, epoll::READABLE, NUDGE.to_word())?;
-        let pages = Pages::new(parts.rules.server.as_deref());
+        let pages = Pages::new(parts.rules.server.as_ref());
         let wall = clock::realtime().as_nanos() as u64;
         Ok(Engine {
             connections: Table::new(parts.rules.connections),

@@ -163,9 +163,8 @@ impl Job {
         let Some(len) = self.head.parse(wire.input.filled_mut(), &self.engine.rules.head)? else {
             return Ok(false);
         };
-        let raw_path = self.head.path(wire.input.filled());
-        if memchr::memchr(b'%', raw_path).is_some() {
-            http::percent_decode(raw_path, &mut self.path);
+        if self.head.is_path_encoded() {
+            http::percent_decode(self.head.path(wire.input.filled()), &mut self.path);
         }
         self.incoming = Some(Incoming::new(len, self.head.framing(), &self.engine.rules.head));
         self.keeps_alive = self.head.keep_alive();
@@ -241,9 +240,9 @@ impl Job {
         self.outgoing.send_with(wire, slices)
     }
 
-    /// The application is called now, on the thread of `desk`.
-    pub(super) fn enter(&mut self, desk: &'static Desk) {
-        self.called = clock::monotonic();
+    /// The application is called `now`, on the thread of `desk`.
+    pub(super) fn enter(&mut self, desk: &'static Desk, now: u64) {
+        self.called = now;
         self.date.refresh(clock::realtime_coarse_seconds());
         let input = self.wire_ref().input.filled();
         let number = desk.lane.begin(self.arrived, self.head.method(input), self.head.path(input));
@@ -272,7 +271,7 @@ impl Job {
         let page = ErrorPage {
             status,
             sentence,
-            server: self.engine.rules.server.as_deref(),
+            server: self.engine.rules.server.as_ref(),
             head_only: self.head.is_head(),
             ..ErrorPage::new(&self.date, self.version())
         };
@@ -324,7 +323,7 @@ impl Job {
             body,
             connection: if self.keeps_alive { Connection::KeepAlive } else { Connection::Close },
             date: &self.date,
-            server: self.engine.rules.server.as_deref(),
+            server: self.engine.rules.server.as_ref(),
         };
         let start = self.outgoing.unsent();
         http::encode_head(self.outgoing.bytes(), &head, answer.fields())?;

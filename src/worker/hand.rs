@@ -25,6 +25,8 @@ pub(super) struct Hand {
     pub(super) exchanges: Vec<Box<Exchange>>,
     /// When the wait ended that brought what is served now: it came no later.
     pub(super) turn: u64,
+    /// The time as this thread has read it last. It has waited for nobody since, and been in no call.
+    now: u64,
     pub(super) desk: &'static Desk,
     thread: ThreadState,
     /// Itself, as the kernel knows it.
@@ -37,13 +39,14 @@ impl Hand {
     /// The hand of the calling thread, which is the worker's `number`th.
     pub(super) fn new(engine: &'static Engine, number: usize, thread: ThreadState) -> Hand {
         let desk = Desk::new(engine, number);
-        let kernel_thread = Thread::current();
+        let (kernel_thread, now) = (Thread::current(), clock::monotonic());
         desk.lane.bind_thread(kernel_thread.as_raw());
         Hand {
             engine,
             buffers: Pool::default(),
             exchanges: Vec::new(),
-            turn: clock::monotonic(),
+            turn: now,
+            now,
             desk,
             thread,
             kernel_thread,
@@ -63,11 +66,13 @@ impl Hand {
                 let is_log_behind = !self.flush_log();
                 if !crew.take_baton() {
                     crew.sleep(is_log_behind.then_some(AccessBuffer::RETRY));
+                    self.now = clock::monotonic();
                 } else if !self.engine.harvest.cursor().is_empty() {
                     // Another has filled it since it was found empty: what is in it must not be written over.
                     crew.lay_baton_down();
                 } else {
-                    self.turn = self.engine.wait(&mut self.room, is_log_behind);
+                    let now = self.engine.wait(&mut self.room, is_log_behind);
+                    self.begin_turn(now);
                     self.engine.do_what_is_due(&mut self);
                 }
             }
@@ -78,6 +83,11 @@ impl Hand {
         self.flush_log();
         self.desk.show_access(None);
         self.thread
+    }
+
+    /// A wait has ended just now.
+    pub(super) fn begin_turn(&mut self, now: u64) {
+        (self.turn, self.now) = (now, now);
     }
 
     /// Serves the connection that an event is about.
@@ -172,7 +182,7 @@ impl Hand {
     /// Calls the application. An error: the exchange was ended meanwhile, over its head.
     pub(super) fn run_application(&mut self, exchange: &mut Exchange) -> Result<CallOutcome, Taken> {
         let app = &self.engine.app;
-        exchange.host.enter(self.desk);
+        exchange.host.enter(self.desk, self.now);
         if app.has_request_hooks() {
             app.hook(Hook::PreRequest);
         }
@@ -182,7 +192,8 @@ impl Hand {
         }
         let taken = exchange.host.leave();
         if self.engine.crew.is_shared() {
-            self.engine.crew.note_call(clock::monotonic().saturating_sub(exchange.host.called));
+            self.now = clock::monotonic();
+            self.engine.crew.note_call(self.now.saturating_sub(exchange.host.called));
         }
         taken.map_or(Ok(outcome), Err)
     }
@@ -190,9 +201,9 @@ impl Hand {
     /// The answer is over: figures, access line, notices. Returns the time.
     pub(super) fn conclude(&mut self, exchange: &mut Exchange) -> u64 {
         self.exchanges.truncate(MOST_EXCHANGES);
-        let now = exchange.host.conclude(self.desk.lane, self.access.as_mut());
+        self.now = exchange.host.conclude(self.desk.lane, self.access.as_mut());
         self.engine.count_request();
-        now
+        self.now
     }
 
     /// Writes the access lines of this turn: false when their reader is behind.

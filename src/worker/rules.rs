@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::http::{Leniency, Limits, Underscores};
+use crate::http::{Leniency, Limits, ServerField, Underscores};
 use crate::settings::{HeaderMap, Settings};
 
 /// A head is never larger than this, whatever the limits of its parts say.
@@ -25,7 +25,7 @@ pub(super) struct Rules {
     /// What is forgiven of a head.
     pub leniency: Leniency,
     /// The Server field, if there is one.
-    pub server: Option<String>,
+    pub server: Option<ServerField>,
     /// The longest body.
     pub body: u64,
     /// Up to this, a body is complete before the application is called.
@@ -58,7 +58,7 @@ impl Rules {
                 head: LARGEST_HEAD,
             },
             leniency: leniency(settings),
-            server: settings.server_header.clone(),
+            server: settings.server_header.as_deref().and_then(ServerField::new),
             body: settings.limit_request_body.unwrap_or(u64::MAX),
             body_buffer: settings.body_buffer_size,
             header_timeout: settings.header_timeout.map_or(u64::MAX, nanoseconds),

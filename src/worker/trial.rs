@@ -80,7 +80,7 @@ impl Trial {
     /// serves what has come on it already. False: the engine has no room for it, and it is closed.
     pub fn connect(&mut self, socket: OwnedFd) -> bool {
         let Some(token) = self.engine.connections.enter() else { return false };
-        self.hand.turn = clock::monotonic();
+        self.hand.begin_turn(clock::monotonic());
         self.hand.welcome(Box::new(Wire::new(socket, Peer::new(None), 0, token, self.hand.turn)));
         true
     }
@@ -97,7 +97,8 @@ impl Trial {
     pub fn turn_within(&mut self, limit: Duration) -> usize {
         let timeout = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
         let ready = self.engine.epoll.wait(&mut self.room, timeout);
-        let brought = self.engine.harvest.fill(ready, clock::monotonic());
+        self.hand.begin_turn(clock::monotonic());
+        let brought = self.engine.harvest.fill(ready, self.hand.turn);
         while let Some(event) = self.engine.harvest.take(Thread::current()) {
             self.engine.attend(&mut self.hand, event);
         }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::http::{Date, ErrorPage, Version};
+use crate::http::{Date, ErrorPage, ServerField, Version};
 
 /// What a client is told whose exchange ends like this.
 const SENTENCES: [(u16, &str); 2] = [
@@ -28,7 +28,7 @@ pub(super) struct Page {
 
 impl Pages {
     /// From this server.
-    pub(in super::super) fn new(server: Option<&str>) -> Pages {
+    pub(in super::super) fn new(server: Option<&ServerField>) -> Pages {
         let versions = [Version::Http10, Version::Http11];
         let all = SENTENCES.iter().flat_map(|sentence| versions.map(|version| (sentence, version)));
         Pages(
@@ -44,7 +44,7 @@ impl Pages {
 }
 
 impl Page {
-    fn new(status: u16, sentence: &str, version: Version, server: Option<&str>) -> Page {
+    fn new(status: u16, sentence: &str, version: Version, server: Option<&ServerField>) -> Page {
         let date = Date::at(0);
         let mut bytes = Vec::new();
         ErrorPage { status, sentence, server, ..ErrorPage::new(&date, version) }.encode(&mut bytes);
@@ -66,13 +66,14 @@ mod tests {
 
     #[test]
     fn a_page_is_the_one_that_would_be_made() {
-        let (pages, date) = (Pages::new(Some("me")), Date::at(784_111_777));
+        let me = ServerField::new("me").expect("a value");
+        let (pages, date) = (Pages::new(Some(&me)), Date::at(784_111_777));
         for (status, sentence) in SENTENCES {
             for version in [Version::Http10, Version::Http11] {
                 for head_only in [false, true] {
                     let mut expected = Vec::new();
                     let page = ErrorPage { status, sentence, head_only, ..ErrorPage::new(&date, version) };
-                    ErrorPage { server: Some("me"), ..page }.encode(&mut expected);
+                    ErrorPage { server: Some(&me), ..page }.encode(&mut expected);
                     assert_eq!(pages.page(status, version).parts(&date, head_only).concat(), expected);
                 }
             }
