@@ -70,6 +70,14 @@ fn the_client_is_answered_504_and_the_record_names_the_function() {
 }
 
 #[test]
+fn a_function_of_cpp_is_named_as_its_author_wrote_it() {
+    let server = start("sync", as_it_is);
+    let victim = stick(&mut server.client(), "/stuck-in-cpp");
+    let record = record(&server, victim);
+    assert!(record.contains(" cart::lock(int) (libcart.so+0x"), "{record}");
+}
+
+#[test]
 fn a_stripped_library_has_modules_and_offsets() {
     let strip = |library: &Path| {
         let done = Command::new("strip").arg(library).status().expect("strip, which comes with the compiler");

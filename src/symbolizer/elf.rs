@@ -10,6 +10,7 @@ use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
 use super::maps::Address;
 use super::text::Function;
+use crate::sys::demangle;
 
 /// A section larger than this is not read: what it would say is not worth the memory of a dying service.
 const LARGEST_SECTION: u64 = 512 * 1024 * 1024;
@@ -74,11 +75,17 @@ fn by_symbols(elf: &Elf<'_>, probes: &[Probe]) -> Vec<Option<String>> {
         for (probe, name) in probes.iter().zip(&mut names) {
             let inside = probe.address.checked_sub(symbol.address());
             if name.is_none() && inside.is_some_and(|inside| inside < symbol.size()) {
-                *name = symbol.name().ok().map(|name| demangle_auto(Cow::Borrowed(name), None).into_owned());
+                *name = symbol.name().ok().map(|name| plain_name(name.into()));
             }
         }
     }
     names
+}
+
+/// A name of Rust or C++ as its author wrote it; any other as it is.
+fn plain_name(name: Cow<'_, str>) -> String {
+    let name = demangle_auto(name, None);
+    demangle::cpp(&name).unwrap_or_else(|| name.into_owned())
 }
 
 fn by_dwarf(elf: &Elf<'_>, probes: &[Probe], names: &[Option<String>]) -> Vec<(usize, Vec<Function>)> {
@@ -110,7 +117,7 @@ fn context<'data>(elf: &Elf<'data>) -> Option<Context<Slice<'data>>> {
 fn functions(mut frames: FrameIter<'_, Slice<'_>>) -> Vec<Function> {
     let mut functions = Vec::new();
     while let Ok(Some(frame)) = frames.next() {
-        let name = frame.function.and_then(|name| Some(name.demangle().ok()?.into_owned()));
+        let name = frame.function.and_then(|name| Some(plain_name(name.demangle().ok()?)));
         let source = frame.location.and_then(|location| {
             let line = location.line.map_or_else(String::new, |line| format!(":{line}"));
             Some(format!("{}{line}", location.file?))

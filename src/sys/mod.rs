@@ -7,6 +7,7 @@ pub(crate) mod beneath;
 pub(crate) mod cgroup;
 pub(crate) mod claim;
 pub(crate) mod clock;
+pub(crate) mod demangle;
 pub(crate) mod epoll;
 pub(crate) mod fault;
 pub(crate) mod fd;

@@ -15,6 +15,15 @@ static void __attribute__((noinline)) lock_the_cart(void)
         nanosleep(&time, NULL);
 }
 
+/* A function as a compiler of C++ would name it: void cart::lock(int). */
+void lock_in_cpp(int number) __asm__("_ZN4cart4lockEi");
+void __attribute__((noinline)) lock_in_cpp(int number)
+{
+    struct timespec time = { number, 0 };
+    for (;;)
+        nanosleep(&time, NULL);
+}
+
 /* Says that it is there, and waits for the file `release`. */
 static void wait_for_release(unirs_exchange *exchange)
 {
@@ -48,6 +57,8 @@ static int32_t call(void *state, void *thread, unirs_exchange *exchange)
         sigfillset(&all);
         pthread_sigmask(SIG_BLOCK, &all, NULL);
     }
+    if (unirs_is(path, "/stuck-in-cpp"))
+        lock_in_cpp(1);
     if (unirs_is(path, "/wait"))
         wait_for_release(exchange);
     if (unirs_is(path, "/stuck") || unirs_is(path, "/ignored") || unirs_is(path, "/blocked"))
