@@ -6,7 +6,6 @@
 
 pub mod app;
 pub mod cli;
-pub mod http;
 mod last_words;
 mod listener;
 pub mod log;
@@ -20,5 +19,7 @@ mod symbolizer;
 mod sys;
 mod worker;
 
+/// HTTP/1.1: a crate of its own, with an optimisation of its own.
+pub use unirs_http as http;
 #[doc(hidden)] // for tests and fuzz targets
 pub use worker::trial;

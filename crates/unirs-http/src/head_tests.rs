@@ -35,7 +35,7 @@ fn read(received: &[u8]) -> Outcome {
 
 /// Every switch that is not about underscores.
 const FORGIVING: Leniency = Leniency {
-    underscores: crate::http::Underscores::Dropped,
+    underscores: crate::Underscores::Dropped,
     folded_fields: true,
     spaces_after_names: true,
     unconventional_methods: true,

@@ -8,7 +8,7 @@ use httpdate::HttpDate;
 /// A second as an HTTP date (RFC 9110 §5.6.7), kept as text.
 ///
 /// ```
-/// use unirs::http::Date;
+/// use unirs_http::Date;
 ///
 /// let mut date = Date::at(784_111_777);
 /// assert_eq!(date.as_bytes(), b"Sun, 06 Nov 1994 08:49:37 GMT");

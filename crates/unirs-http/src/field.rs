@@ -1,6 +1,8 @@
 //! Field names and values: which bytes they may have, and the numbers of the well-known names. Not a field block:
 //! `fields.rs`.
 
+use super::word;
+
 /// The well-known names, lower-case; the number of a name is its place here plus one, and 0 is any other. The order is
 /// that of the interface crate, for ever (a test compares them): `http` imports nothing of it.
 pub const NAMES: [&str; 40] = [
@@ -59,7 +61,7 @@ pub(super) const TRANSFER_ENCODING: u32 = number("transfer-encoding");
 /// The number of a lower-case name, or 0.
 ///
 /// ```
-/// use unirs::http::field::{NAMES, known};
+/// use unirs_http::field::{NAMES, known};
 ///
 /// assert_eq!(known(b"accept"), 1);
 /// assert_eq!(NAMES[known(b"host") as usize - 1], "host");
@@ -75,14 +77,23 @@ pub fn known(name: &[u8]) -> u32 {
 
 /// Whether this is a token (RFC 9110 §5.6.2): what names, methods and codings are made of.
 pub fn is_token(text: &[u8]) -> bool {
-    // Without a way out of the loop, as below: a name is short, and hardly ever no token.
+    // Without a way out of the loop: a name is short, and hardly ever no token.
     !text.is_empty() && text.iter().fold(true, |all, &byte| all & is_token_byte(byte))
 }
 
 /// Whether every byte may stand in a field's value (RFC 9110 §5.5): no control but TAB.
 pub fn is_value(value: &[u8]) -> bool {
-    // Without a way out of the loop, so that the compiler can make it wide.
-    !value.iter().fold(false, |bad, &byte| bad | (byte < b' ' && byte != b'\t') | (byte == 0x7f))
+    let (eights, rest) = value.as_chunks::<8>();
+    let has_control = eights.iter().any(|eight| {
+        let word = u64::from_le_bytes(*eight);
+        // A TAB is below, and allowed: so the bytes are asked one by one then.
+        (word::has_below(word, b' ') || word::has(word, 0x7f)) && !eight.iter().all(is_value_byte)
+    });
+    !has_control && rest.iter().all(is_value_byte)
+}
+
+fn is_value_byte(byte: &u8) -> bool {
+    (*byte >= b' ' || *byte == b'\t') && *byte != 0x7f
 }
 
 /// Whether the byte may stand in a token.
@@ -182,6 +193,18 @@ mod tests {
         assert_eq!(NAMES[HOST as usize - 1], "host");
         assert_eq!(NAMES[TE as usize - 1], "te");
         assert_eq!(NAMES[TRANSFER_ENCODING as usize - 1], "transfer-encoding");
+    }
+
+    #[test]
+    fn every_byte_of_a_value_is_judged_wherever_it_stands() {
+        for byte in 0..=255u8 {
+            let may_stand = byte == b'\t' || byte >= b' ' && byte != 0x7f;
+            for at in 0..20 {
+                let mut value = *b"text/plain; charset=";
+                value[at] = byte;
+                assert_eq!(is_value(&value), may_stand, "{byte} at {at}");
+            }
+        }
     }
 
     #[test]

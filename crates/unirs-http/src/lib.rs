@@ -4,7 +4,7 @@
 //! sends it makes with [`encode_head`] and its neighbours. "Not yet" is `Ok(None)`; a refusal is a [`Reject`].
 //!
 //! ```
-//! use unirs::http::{Framing, Limits, RequestHead};
+//! use unirs_http::{Framing, Limits, RequestHead};
 //!
 //! let mut received = b"POST /users?all HTTP/1.1\r\nHost: example.com\r\nContent-Length: 2\r\n\r\nhi".to_vec();
 //! let mut head = RequestHead::new();
@@ -16,8 +16,9 @@
 //! assert_eq!(head.find("Host", &received), Some(&b"example.com"[..]));
 //! assert_eq!(head.framing(), Framing::Length(2));
 //! assert_eq!(&received[length..], b"hi");
-//! # Ok::<(), unirs::http::Reject>(())
+//! # Ok::<(), unirs_http::Reject>(())
 //! ```
+#![forbid(unsafe_code)]
 
 pub mod field;
 
@@ -36,6 +37,7 @@ mod scan;
 mod server;
 mod status;
 mod target;
+mod word;
 
 pub use body::{BodyDecoder, Step};
 pub use date::Date;

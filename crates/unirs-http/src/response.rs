@@ -90,7 +90,7 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// What would break the stream is refused, and `out` is as before.
 ///
 /// ```
-/// use unirs::http::{BodyFraming, Connection, Date, ResponseHead, ServerField, Version, encode_head};
+/// use unirs_http::{BodyFraming, Connection, Date, ResponseHead, ServerField, Version, encode_head};
 ///
 /// let head = ResponseHead {
 ///     version: Version::Http11,

@@ -20,7 +20,7 @@ pub struct Step<'a> {
 /// Takes a body out of its framing, step by step, however its bytes are cut.
 ///
 /// ```
-/// use unirs::http::{BodyDecoder, Framing};
+/// use unirs_http::{BodyDecoder, Framing};
 ///
 /// let mut input = &b"5\r\nhello\r\n0\r\n\r\nGET"[..];
 /// let mut body = Vec::new();
@@ -31,7 +31,7 @@ pub struct Step<'a> {
 ///     input = &input[step.consumed..];
 /// }
 /// assert_eq!((&body[..], input), (&b"hello"[..], &b"GET"[..]));
-/// # Ok::<(), unirs::http::Reject>(())
+/// # Ok::<(), unirs_http::Reject>(())
 /// ```
 #[derive(Debug)]
 pub struct BodyDecoder {

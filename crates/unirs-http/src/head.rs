@@ -93,13 +93,13 @@ impl RequestHead {
     /// The same, for heads that are forgiven some faults.
     ///
     /// ```
-    /// use unirs::http::{Leniency, Limits, RequestHead};
+    /// use unirs_http::{Leniency, Limits, RequestHead};
     ///
     /// let mut received = b"get / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
     /// let mut head = RequestHead::with_leniency(Leniency { methods_in_any_case: true, ..Leniency::default() });
     /// assert!(head.parse(&mut received, &Limits::default())?.is_some());
     /// assert_eq!(head.method(&received), b"GET");
-    /// # Ok::<(), unirs::http::Reject>(())
+    /// # Ok::<(), unirs_http::Reject>(())
     /// ```
     pub fn with_leniency(leniency: Leniency) -> RequestHead {
         RequestHead { leniency, ..RequestHead::default() }

@@ -146,7 +146,7 @@ fn is_ip_literal(literal: &[u8]) -> bool {
 ///
 /// ```
 /// let mut path = Vec::new();
-/// unirs::http::percent_decode(b"/a%20b%2525%zz", &mut path);
+/// unirs_http::percent_decode(b"/a%20b%2525%zz", &mut path);
 /// assert_eq!(path, b"/a b%25%zz");
 /// ```
 pub fn percent_decode(raw: &[u8], out: &mut Vec<u8>) {

@@ -9,6 +9,7 @@ use super::leniency::{Leniency, Underscores};
 use super::reject::Reject;
 use super::request_line::{RequestLine, Version};
 use super::target::is_authority;
+use super::word::{self, each};
 
 /// One field, as places in the bytes.
 #[derive(Clone, Copy, Debug)]
@@ -96,13 +97,12 @@ impl FieldBlock {
 /// A name is ASCII, so eight bytes go at once: names are most of what is not a value.
 fn lower_case(name: &mut [u8]) -> bool {
     let (eights, rest) = name.as_chunks_mut::<8>();
-    let mut underscores = 0;
+    let mut has_underscore = false;
     for eight in eights {
         let word = u64::from_le_bytes(*eight);
-        underscores |= zero_bytes(word ^ each(b'_'));
+        has_underscore |= word::has(word, b'_');
         *eight = (word | upper_case_bytes(word) >> 2).to_le_bytes();
     }
-    let mut has_underscore = underscores != 0;
     for byte in rest {
         has_underscore |= *byte == b'_';
         *byte = byte.to_ascii_lowercase();
@@ -110,21 +110,11 @@ fn lower_case(name: &mut [u8]) -> bool {
     !has_underscore
 }
 
-/// A word of eight times `byte`.
-const fn each(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
 /// 0x80 for the letters A to Z of eight ASCII bytes: those to which 0x80 - A adds up to 0x80, and 0x80 - Z - 1 does not.
 fn upper_case_bytes(word: u64) -> u64 {
     let from_a = word + each(0x80 - b'A');
     let beyond_z = word + each(0x80 - b'Z' - 1);
     (from_a ^ beyond_z) & each(0x80)
-}
-
-/// Not 0 when one of eight ASCII bytes is 0.
-fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(each(1)) & !word & each(0x80)
 }
 
 /// Gives each header of `block`, which has `count` lines and ends with the empty one, to `each`.

@@ -7,7 +7,7 @@ use std::fmt;
 /// The sentence is for the client and for the log; it never holds a byte of the request.
 ///
 /// ```
-/// use unirs::http::{Limits, Reject, RequestHead};
+/// use unirs_http::{Limits, Reject, RequestHead};
 ///
 /// let refused = RequestHead::new().parse(&mut b"GET / HTTP/2.0\r\n".to_vec(), &Limits::default());
 /// assert_eq!(refused, Err(Reject::VERSION_UNSUPPORTED));
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(sentences.len(), Reject::ALL.len());
         for reject in Reject::ALL {
             assert!((400..=599).contains(&reject.status), "{reject}");
-            assert_ne!(crate::http::reason_phrase(reject.status), "Unknown", "{reject}");
+            assert_ne!(crate::reason_phrase(reject.status), "Unknown", "{reject}");
         }
     }
 }

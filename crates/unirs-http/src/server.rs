@@ -7,7 +7,7 @@ use super::field::is_value;
 /// What a server calls itself (RFC 9110 §10.2.4).
 ///
 /// ```
-/// use unirs::http::ServerField;
+/// use unirs_http::ServerField;
 ///
 /// assert!(ServerField::new("unirs").is_some());
 /// assert!(ServerField::new("a\r\nSet-Cookie: b").is_none());

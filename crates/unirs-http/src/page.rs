@@ -9,7 +9,7 @@ use super::status::{may_have_body, reason_phrase};
 /// A short page about an error, with `Connection: close`.
 ///
 /// ```
-/// use unirs::http::{Date, ErrorPage, Reject, Version};
+/// use unirs_http::{Date, ErrorPage, Reject, Version};
 ///
 /// let mut out = Vec::new();
 /// ErrorPage::new(&Date::at(0), Version::Http11).rejected(Reject::HOST_MISSING).encode(&mut out);
