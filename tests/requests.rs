@@ -1,4 +1,4 @@
-//! The raw-request corpus, given to `src/http` directly: whole, byte by byte, and in two pieces.
+//! The raw-request corpus, given to `unirs-http` directly: whole, byte by byte, and in two pieces.
 
 use unirs::http::Reject;
 

@@ -1,5 +1,5 @@
 //! The raw-request corpus, given to the real server: whole, byte by byte, and in two pieces. What the application was
-//! told has to be what `src/http` understands by itself (which `tests/requests.rs` compares with the corpus), and
+//! told has to be what `unirs-http` understands by itself (which `tests/requests.rs` compares with the corpus), and
 //! nothing of it may be left for the request that follows.
 mod support;
 
@@ -115,7 +115,7 @@ fn serve(class: &str, settings: &Settings) -> Server {
 /// One case on its connection.
 struct Talk<'c> {
     case: &'c Case,
-    /// What has to come of it, all that `src/http` says.
+    /// What has to come of it, all that `unirs-http` says.
     expected: Vec<Block>,
     bytes: Vec<u8>,
     cuts: Vec<usize>,

@@ -1,4 +1,4 @@
-//! Requests read one after another by `src/http` alone, as a connection would, and what came of them.
+//! Requests read one after another by `unirs-http` alone, as a connection would, and what came of them.
 
 use unirs::http::{BodyDecoder, Framing, Leniency, Limits, Reject, RequestHead, Underscores};
 
