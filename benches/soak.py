@@ -12,7 +12,7 @@ import argparse, asyncio, os, random, re, signal, subprocess, sys, tempfile, tim
 HERE = os.path.dirname(os.path.abspath(__file__))
 RELEASE = os.path.join(HERE, "..", "target", "release")
 BODY = b"x" * 65536
-# A connection that was idle for longer is not used again: half of the server's `keepalive`, in seconds.
+# A connection that may have been idle for longer is not used again: half of the server's `keepalive`, in seconds.
 KEPT = 1
 
 
@@ -40,18 +40,19 @@ class Soak:
         """One connection's life: requests with pauses shorter than keepalive."""
         chance = random.Random(number)
         reader = writer = None
-        answered = 0
+        asked = 0
         while time.monotonic() < self.over:
             try:
-                # On a busy machine the pause may have been so long that the server has closed the connection meanwhile.
-                if writer and time.monotonic() - answered > KEPT:
+                # On a busy machine this program may have been late: to hear the answer, or to ask again. The server counts
+                # from when it has answered, which was after the question.
+                if writer and time.monotonic() - asked > KEPT:
                     writer.close()
                     writer = None
                 if writer is None:
                     reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                asked = time.monotonic()
                 closes = await asyncio.wait_for(self.exchange(chance, reader, writer), 30)
                 self.requests += 1
-                answered = time.monotonic()
             except Exception as error:  # whatever it is, it is a request that failed
                 self.errors.append(f"{type(error).__name__}: {error}")
                 closes = True

@@ -177,9 +177,10 @@ fn the_crates_below_know_nothing_of_the_server_nor_of_each_other() {
         let manifest = root().join("crates").join(below).join("Cargo.toml");
         let manifest: toml::Table = fs::read_to_string(manifest).expect("a manifest").parse().expect("TOML");
         for table in ["dependencies", "dev-dependencies", "build-dependencies"] {
-            let has = |name: &&str| manifest.get(table).and_then(|table| table.get(*name)).is_some();
-            let found: Vec<_> = ours.iter().filter(has).collect();
-            assert!(found.is_empty(), "{below} depends on {found:?} in [{table}]");
+            for name in ours {
+                let has = manifest.get(table).and_then(|table| table.get(name)).is_some();
+                assert!(!has, "{below} depends on {name} in [{table}]");
+            }
         }
     }
 }
@@ -187,7 +188,8 @@ fn the_crates_below_know_nothing_of_the_server_nor_of_each_other() {
 #[test]
 fn unsafe_code_is_only_where_the_design_says() {
     let mut wrong = Vec::new();
-    for (path, text) in sources("src").into_iter().chain(sources("crates")) {
+    let folders = ["src", "crates/unirs-app/src", "crates/unirs-http/src"];
+    for (path, text) in folders.into_iter().flat_map(sources) {
         let allowed = path.starts_with("src/sys/") || UNSAFE.iter().any(|start| path.starts_with(start));
         let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
         if !allowed && words.into_iter().any(|word| word == "unsafe") {
