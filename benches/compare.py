@@ -478,14 +478,15 @@ class Bench:
         worst, shown = 1.0, []
         with Server(self, Shape(command, config or None)) as server:
             for _ in range(math.ceil(SHARE_TRIALS / self.options.rounds)):
-                counts = []
-                while not any(counts):  # wrk may have come too late to be seen
+                for _ in range(3):  # wrk may have come too late to be seen
                     run = Wrk(server, 1)
                     try:
                         time.sleep(0.6)
                         counts = sorted(connections_of(server), reverse=True)
                     finally:
                         run.result()
+                    if any(counts):
+                        break
                 shown.append(":".join(map(str, counts)))
                 worst = max(worst, counts[0] / counts[-1] if counts[-1] else math.inf)
                 time.sleep(0.2)
