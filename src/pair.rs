@@ -63,6 +63,8 @@ pub(crate) enum Farewell {
 pub(crate) enum Report {
     /// Look at my slot.
     Look,
+    /// A worker serves now. The slot says so too, but the application may have written over it by the time somebody looks.
+    Ready,
     /// Open the log files anew, for me: I was told to, and have no right to the directory.
     WantsLogs,
     /// Why it cannot boot.
@@ -276,6 +278,7 @@ impl Report {
     fn encode(&self) -> Vec<u8> {
         match self {
             Report::Look => LOOK.to_vec(),
+            Report::Ready => b"R".to_vec(),
             Report::WantsLogs => b"U".to_vec(),
             Report::Failed(text) => {
                 let text = &text[..text.floor_char_boundary(MAX_TEXT)];
@@ -295,6 +298,7 @@ impl Report {
     fn decode(bytes: &[u8]) -> Option<Report> {
         match bytes {
             LOOK => Some(Report::Look),
+            b"R" => Some(Report::Ready),
             b"U" => Some(Report::WantsLogs),
             b"V" => Some(Report::Leaving),
             [b'S', kept @ ..] => {

@@ -9,6 +9,10 @@ use support::{Client, Server, Setup, Signal, compile_c, process, wait_until};
 
 const SCRIBBLER: &str = include_str!("support/scribbler.c");
 
+/// A worker that boots takes this file from the server's folder, waits until it is there again, makes its state absurd as soon
+/// as that is Ready, and takes the file again.
+const HASTY: &str = "hasty";
+
 /// A server with two workers, of which the test spoils one, and a process that has nothing to do with it.
 struct Scene {
     server: Server,
@@ -17,7 +21,10 @@ struct Scene {
 
 impl Scene {
     fn new(class: &str) -> Scene {
-        let setup = Setup::new()
+        let setup = Setup::new();
+        let hasty = setup.dir().join(HASTY).display().to_string();
+        let setup = setup
+            .env("HASTY", hasty)
             .set("worker_class", class)
             .set("threads", 2)
             .set("workers", 2)
@@ -66,6 +73,25 @@ fn words_of_any_value_in_a_slot_harm_nobody_else() {
             // The worker may answer, or be replaced before it can.
             let _ = scene.server.try_get(&format!("/fill/{value}"));
         }
+        scene.assert_watched(class);
+    }
+}
+
+#[test]
+fn a_worker_that_spoils_its_state_before_the_master_has_looked_is_watched_all_the_same() {
+    for class in ["sync", "threaded"] {
+        let mut scene = Scene::new(class);
+        let hasty = scene.server.dir().join(HASTY);
+        let write = || std::fs::write(&hasty, "").expect("the folder takes a file");
+        let wait_taken = |when: &str| wait_until(when, || (!hasty.exists()).then_some(()));
+        write();
+        process::signal(scene.server.workers()[0], Signal::SIGKILL);
+        wait_taken("the next worker boots");
+        process::signal(scene.server.master(), Signal::SIGSTOP);
+        write();
+        wait_taken("its state is spoilt");
+        process::signal(scene.server.master(), Signal::SIGCONT);
+        scene.server.wait_for_log("is replaced: its slot of the scoreboard was overwritten", 1);
         scene.assert_watched(class);
     }
 }

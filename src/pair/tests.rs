@@ -47,7 +47,8 @@ fn orders_and_reports_arrive_as_they_were_sent() {
         Report::Forked { slot: 3, pid: 4711 },
         Report::NotForked { slot: u32::MAX, error: libc::EAGAIN },
     ];
-    let all = [Report::Look, Report::Leaving].into_iter().chain(failed).chain(serving).chain(mold);
+    let all =
+        [Report::Look, Report::Ready, Report::Leaving].into_iter().chain(failed).chain(serving).chain(mold);
     for report in all {
         assert_eq!(child.send_report(&report).unwrap(), Sent::Yes);
         assert_eq!(message(master.receive_report()).0, report);

@@ -235,7 +235,7 @@ fn serve(engine: &'static Engine, settings: &Settings, mask: &Mask) -> Result<()
         // Before the doors are opened: other threads poll already, and would serve for a worker that is said to boot.
         engine.seat.set_state(SlotState::Ready);
         engine.open().map_err(|error| Failure::boot("watch the listeners", error))?;
-        engine.report();
+        engine.report(&Report::Ready);
         debug!("boot: Ready");
         last_words::set_serving(true);
         crew.work();

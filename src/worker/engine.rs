@@ -178,9 +178,9 @@ impl Engine {
         self.doors.descriptors()
     }
 
-    /// Tells the master to look at the slot.
-    pub(super) fn report(&self) {
-        if let Err(error) = self.pair.send_report(&Report::Look) {
+    /// Tells the master.
+    pub(super) fn report(&self, what: &Report) {
+        if let Err(error) = self.pair.send_report(what) {
             debug!("cannot report to the master: {error}");
         }
     }
@@ -191,7 +191,7 @@ impl Engine {
         if let Some(left) = &self.requests_left
             && left.fetch_sub(1, AcqRel) == 1
         {
-            self.report();
+            self.report(&Report::Look);
         }
     }
 

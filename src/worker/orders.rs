@@ -73,7 +73,7 @@ impl Engine {
             return;
         }
         self.seat.set_state(SlotState::Draining);
-        self.report();
+        self.report(&Report::Look);
         match heading {
             Heading::Serving => {}
             Heading::Reload => self.doors.leave(&self.epoll),

@@ -75,6 +75,33 @@ static void name_a_foreign_thread(long thread)
     fclose(maps);
 }
 
+/* Waits for Ready, which is a 2 in the first word, makes that absurd, and takes the file away. */
+static void *scribble_at_once(void *file)
+{
+    uint64_t *word, *end;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    if (next(maps, "/memfd:unirs-scoreboard", &word, &end)) {
+        while (*(volatile uint64_t *)word != 2)
+            sleep_ms(1);
+        *(volatile uint64_t *)word = INT64_MAX;
+        unlink(file);
+    }
+    fclose(maps);
+    return NULL;
+}
+
+/* A worker that can take the file away boots no further until it is there again. */
+__attribute__((constructor)) static void be_hasty(void)
+{
+    pthread_t scribbler;
+    char *file = getenv("HASTY");
+    if (file == NULL || unlink(file) != 0)
+        return;
+    while (access(file, F_OK) != 0)
+        sleep_ms(1);
+    pthread_create(&scribbler, NULL, scribble_at_once, file);
+}
+
 static int32_t call(void *state, void *thread, unirs_exchange *exchange)
 {
     unirs_bytes path = exchange->request->path;

@@ -93,6 +93,7 @@ impl Master {
                     self.look_at(pid);
                     self.hear_last_words(pid);
                 }
+                Ok(Received::Message(Report::Ready, _)) => self.becomes_ready(pid),
                 Ok(Received::Message(Report::WantsLogs, _)) => self.reopen_logs_of(pid),
                 Ok(Received::Message(Report::Failed(words), _)) => child.last_words = Some(words),
                 Ok(Received::Message(Report::Serving(kept), _)) => self.successor_serves(pid, kept),
@@ -125,40 +126,42 @@ impl Master {
         }
     }
 
-    /// A child's slot has changed.
-    fn look_at(&mut self, pid: Pid) {
+    /// A worker has begun to serve, and may have been told to leave since then.
+    fn becomes_ready(&mut self, pid: Pid) {
         let now = self.now();
-        let Some(child) = self.children.get_mut(pid) else {
-            return;
-        };
-        let generation = self.generations.iter().find(|generation| generation.number == child.generation);
-        let (Some(generation), Some(slot)) = (generation, child.slot()) else {
-            return;
-        };
-        let state = generation.board.slot(slot).state();
-        match (child.life, state) {
-            (Life::Booting, Some(SlotState::Ready)) => {
+        let Some(child) = self.children.get_mut(pid) else { return };
+        match child.life {
+            Life::Booting => {
                 debug!("worker (pid:{pid}) is ready after {:.1?}", elapsed(child.spawned, now));
                 child.ready_since = Some(now);
                 child.life = Life::Ready;
                 let number = child.generation;
                 self.settle_image(number);
+                self.look_at(pid);
             }
-            // It was told to leave by somebody else than the master, with a signal; its place is free at once.
-            (Life::Ready, Some(SlotState::Draining)) => {
-                let patience = generation.settings.graceful_timeout;
-                child.life = Life::Retiring { since: now, patience, parting: Parting::Reload };
-            }
-            // It had begun to serve before it was told that it is not wanted: what it has, it answers.
-            (
-                Life::Condemned { doom: Doom::Dismissed, killed: false, .. },
-                Some(SlotState::Ready | SlotState::Draining),
-            ) => {
-                let patience = generation.settings.graceful_timeout;
-                child.life = Life::Retiring { since: now, patience, parting: Parting::Reload };
-            }
-            // An absurd word is the watch's business; everything else changes nothing for the master.
-            (Life::Booting | Life::Ready | Life::Retiring { .. } | Life::Condemned { .. }, _) => {}
+            // Before it was told that it is not wanted: what it has, it answers.
+            Life::Condemned { doom: Doom::Dismissed, killed: false, .. } => self.retires(pid),
+            Life::Ready | Life::Retiring { .. } | Life::Condemned { .. } => {}
+        }
+    }
+
+    /// A child's slot has changed.
+    fn look_at(&mut self, pid: Pid) {
+        let Some(child) = self.children.get_mut(pid) else { return };
+        let generation = self.generations.iter().find(|generation| generation.number == child.generation);
+        let (Some(generation), Some(slot)) = (generation, child.slot()) else { return };
+        // It was told to leave by somebody else than the master, with a signal; its place is free at once. An absurd state is
+        // the watch's business.
+        if child.life == Life::Ready && generation.board.slot(slot).state() == Some(SlotState::Draining) {
+            self.retires(pid);
+        }
+    }
+
+    /// A worker is on its way out, without the master's doing.
+    fn retires(&mut self, pid: Pid) {
+        let (now, patience) = (self.now(), self.graceful_timeout_of(pid));
+        if let Some(child) = self.children.get_mut(pid) {
+            child.life = Life::Retiring { since: now, patience, parting: Parting::Reload };
         }
     }
 }
