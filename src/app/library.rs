@@ -2,7 +2,7 @@
 //! the calls themselves (`door`).
 #![allow(unsafe_code)] // The design's list of places: sys, app::library, app::door.
 
-use std::ffi::{CStr, CString, c_void};
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use unirs_app::abi::{self, ABI_VERSION, ENTRY_SYMBOL, flag};
 
 use super::image::{self, Provenance};
 use super::{Fault, LoadError, elf};
+use crate::sys::dynamic;
 use crate::sys::image::Image;
 
 /// A library file as it was when it was loaded.
@@ -105,52 +106,15 @@ pub(super) fn find(path: &Path) -> Result<Origin, Fault> {
 fn entry(path: &Path) -> Result<abi::Entry, Fault> {
     let name = CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Fault::Unreadable(io::ErrorKind::InvalidInput.into()))?;
-    // SAFETY: a terminated string; the library's constructors run here, which is what loading means.
-    let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-    if library.is_null() {
-        return Err(refused(path, &linker_message()));
-    }
+    let library = dynamic::Library::load(&name).map_err(|said| refused(path, &said))?;
     let symbol = CString::new(ENTRY_SYMBOL).map_err(|_| Fault::NoSymbol)?;
-    // SAFETY: a handle that was just opened, and a terminated string.
-    let address = unsafe { libc::dlsym(library, symbol.as_ptr()) };
-    if address.is_null() {
-        return Err(Fault::NoSymbol);
-    }
-    if is_variable(address) {
+    let entry = library.symbol(&symbol).ok_or(Fault::NoSymbol)?;
+    // Somebody exported the table itself.
+    if entry.is_variable() {
         return Err(Fault::Variable);
     }
-    // SAFETY: a pointer and a pointer to a function have the same form on every target of unirs, and the interface
-    // says that this one is an `Entry`.
-    Ok(unsafe { (&raw const address).cast::<abi::Entry>().read() })
-}
-
-/// The symbol at `address` is data: somebody exported the table itself. To call it would end the process.
-fn is_variable(address: *mut c_void) -> bool {
-    /// `RTLD_DL_SYMENT` of glibc's dlfcn.h: the symbol's entry is wanted beside its name.
-    const SYMBOL_ENTRY: i32 = 1;
-    /// `STT_OBJECT` of elf.h.
-    const OBJECT: u8 = 1;
-    let mut info = mem::MaybeUninit::<libc::Dl_info>::uninit();
-    let mut symbol = ptr::null_mut::<c_void>();
-    // SAFETY: both places are the linker's to fill; an address that it does not know is answered by 0.
-    let found = unsafe { libc::dladdr1(address, info.as_mut_ptr(), &mut symbol, SYMBOL_ENTRY) };
-    if found == 0 || symbol.is_null() {
-        return false;
-    }
-    // SAFETY: the linker's own entry of this symbol, which lives as long as the library.
-    let kind = unsafe { (*symbol.cast::<libc::Elf64_Sym>()).st_info } & 0xf;
-    kind == OBJECT
-}
-
-/// What the dynamic linker says about its last failure on this thread.
-fn linker_message() -> String {
-    // SAFETY: no arguments; the string is this thread's until the next call of the linker.
-    let message = unsafe { libc::dlerror() };
-    if message.is_null() {
-        return "the dynamic linker gives no reason".to_owned();
-    }
-    // SAFETY: terminated, and copied at once.
-    unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned()
+    // SAFETY: the interface says that this symbol is an `Entry`.
+    Ok(unsafe { entry.function() })
 }
 
 /// The linker's refusal, without the path that our own sentence begins with.

@@ -6,6 +6,7 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds of CLOCK_MONOTONIC: the only clock for durations and deadlines.
+#[inline]
 pub(crate) fn monotonic() -> u64 {
     let now = read(ClockId::CLOCK_MONOTONIC);
     now.as_secs() * 1_000_000_000 + u64::from(now.subsec_nanos())
@@ -21,6 +22,7 @@ pub(crate) fn realtime_coarse_seconds() -> u64 {
     read(ClockId::CLOCK_REALTIME_COARSE).as_secs()
 }
 
+#[inline]
 fn read(clock: ClockId) -> Duration {
     let now: TimeSpec = clock_gettime(clock).expect("Linux has had these clocks since 2.6.32");
     now.into()

@@ -1,9 +1,11 @@
 //! Names of C++ as their authors wrote them. The C++ runtime of the machine knows how: where an application is in C++, it
 //! is there.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr;
 use std::sync::OnceLock;
+
+use super::dynamic::Library;
 
 /// The runtimes that there are: GNU's and LLVM's.
 const RUNTIMES: [&CStr; 2] = [c"libstdc++.so.6", c"libc++abi.so.1"];
@@ -40,16 +42,9 @@ pub(crate) fn cpp(mangled: &str) -> Option<String> {
 }
 
 fn find() -> Option<Demangle> {
-    let library = RUNTIMES.iter().find_map(|name| {
-        // SAFETY: a terminated string. The constructors of a C++ runtime run, as they do in any program in C++.
-        let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-        (!library.is_null()).then_some(library)
-    })?;
-    // SAFETY: a handle that was just opened, and a terminated string.
-    let address: *mut c_void = unsafe { libc::dlsym(library, c"__cxa_demangle".as_ptr()) };
-    // SAFETY: a pointer and a pointer to a function have the same form on every target of unirs, and null is `None`; the
-    // ABI says what the function is.
-    unsafe { (&raw const address).cast::<Option<Demangle>>().read() }
+    let library = RUNTIMES.iter().find_map(|name| Library::load(name).ok())?;
+    // SAFETY: the ABI says what the function is.
+    Some(unsafe { library.symbol(c"__cxa_demangle")?.function() })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub(crate) mod cgroup;
 pub(crate) mod claim;
 pub(crate) mod clock;
 pub(crate) mod demangle;
+pub(crate) mod dynamic;
 pub(crate) mod epoll;
 pub(crate) mod fault;
 pub(crate) mod fd;
