@@ -36,6 +36,7 @@ impl Host for Job {
         self.view()
     }
 
+    #[inline]
     fn request_field(&self, index: usize) -> Option<FieldView<'_>> {
         self.view_field(index)
     }

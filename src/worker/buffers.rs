@@ -20,6 +20,7 @@ pub(super) struct Buffer {
 
 impl Buffer {
     /// What has arrived.
+    #[inline]
     pub(super) fn filled(&self) -> &[u8] {
         &self.bytes[..self.filled]
     }
@@ -84,6 +85,7 @@ pub(super) struct Pool {
 
 impl Pool {
     /// Gives the buffer room, if it has none at all.
+    #[inline]
     pub(super) fn lend(&mut self, buffer: &mut Buffer) {
         if buffer.capacity() == 0 {
             buffer.bytes = self.small.pop().unwrap_or_else(|| vec![0; SMALL]);

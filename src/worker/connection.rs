@@ -52,6 +52,7 @@ pub(super) enum Step {
 
 impl State {
     /// The connection, where there is one that no thread has.
+    #[inline]
     pub(super) fn wire(&mut self) -> Option<&mut Wire> {
         match self {
             State::Vacant | State::Call => None,

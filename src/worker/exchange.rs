@@ -172,6 +172,7 @@ impl Job {
     }
 
     /// Decodes what has arrived of the body: true when the application can be called.
+    #[inline]
     pub(super) fn decode(&mut self) -> Result<bool, BadBody> {
         let wire = self.wire.as_mut().expect("`engage` put it there");
         let Some(incoming) = &mut self.incoming else { return Ok(false) };
@@ -386,6 +387,7 @@ impl Job {
         self.incoming.as_ref().is_some_and(Incoming::is_complete)
     }
 
+    #[inline]
     pub(super) fn decoded_path(&self) -> &[u8] {
         if self.path.is_empty() { self.head.path(self.wire_ref().input.filled()) } else { &self.path }
     }

@@ -130,6 +130,7 @@ impl Outgoing {
     }
 
     /// Forgets what was to be sent: how many bytes those were.
+    #[inline]
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.sent = 0;

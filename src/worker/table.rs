@@ -90,6 +90,7 @@ impl<T: Default> Table<T> {
     }
 
     /// The place with that index.
+    #[inline]
     pub(super) fn place(&self, index: u32) -> &Place<T> {
         let index = index as usize;
         let chunk = self.chunks[index / CHUNK].get_or_init(|| (0..CHUNK).map(|_| Place::new()).collect());

@@ -118,6 +118,7 @@ impl Wire {
 
     /// A read that was short has emptied the socket, and the next bytes will be told; but a half that was closed is
     /// told once, and has to be read to its end.
+    #[inline]
     fn judge(&mut self, result: io::Result<usize>, wanted: usize) -> Arrival {
         match result {
             Ok(0) => Arrival::End,

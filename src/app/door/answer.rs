@@ -82,6 +82,7 @@ impl<'a> Fields<'a> {
     /// # Safety
     ///
     /// The application keeps the fields and what they name unchanged for `'a`.
+    #[inline]
     pub(super) unsafe fn read(fields: *const abi::Field, count: usize) -> Option<Fields<'a>> {
         // SAFETY: the caller's promise.
         let fields = unsafe { sound(fields, count) }?;
