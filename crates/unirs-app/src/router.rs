@@ -172,22 +172,25 @@ impl<S> Router<S> {
 
     /// Answers a request.
     pub fn call(&self, state: &S, request: &mut Request) -> Response {
-        let (mut allowed, mut found) = (Vec::new(), false);
         for route in &self.routes {
-            let Some(values) = route.pattern.fit(request.raw_path()) else {
-                continue;
-            };
-            if let Some(handler) = route.handler(method_of(request)) {
+            if let Some(values) = route.pattern.fit(request.raw_path())
+                && let Some(handler) = route.handler(method_of(request))
+            {
                 request.set_parts(Parts::new(&route.pattern, values));
                 return handler(state, request);
             }
-            found = true;
-            allowed.extend(route.methods.iter().map(|(method, _)| method.as_str()));
         }
-        match (found, method_of(request)) {
-            (false, _) => (self.otherwise)(state, request),
-            (true, b"OPTIONS") => Response::new(204).header("Allow", allow(allowed)),
-            (true, _) => Response::plain_status(405).header("Allow", allow(allowed)),
+        self.answer_without_route(state, request)
+    }
+
+    /// Nobody has the path, or nobody who has it has the method.
+    fn answer_without_route(&self, state: &S, request: &mut Request) -> Response {
+        let fitting = self.routes.iter().filter(|route| route.pattern.fit(request.raw_path()).is_some());
+        let allowed: Vec<&str> = fitting.flat_map(Route::methods).collect();
+        match (allowed.is_empty(), method_of(request)) {
+            (true, _) => (self.otherwise)(state, request),
+            (false, b"OPTIONS") => Response::new(204).header("Allow", allow(allowed)),
+            (false, _) => Response::plain_status(405).header("Allow", allow(allowed)),
         }
     }
 
@@ -214,6 +217,10 @@ fn method_of(request: &Request) -> &[u8] {
 }
 
 impl<S> Route<S> {
+    fn methods(&self) -> impl Iterator<Item = &str> {
+        self.methods.iter().map(|(method, _)| method.as_str())
+    }
+
     /// The function of this very method, or that which stands in for it.
     fn handler(&self, method: &[u8]) -> Option<&Handler<S>> {
         let stand_in = if method == b"HEAD" { "GET" } else { ANY };

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::IntoRawFd;
 
+use smallvec::SmallVec;
+
 use crate::error::refusal_in;
 use crate::host::{Exchange, Head, lend_field};
 use crate::response::{Content, Write};
@@ -13,11 +15,11 @@ use crate::{Error, Refusal, Request, Response, Writer, abi, log};
 const FEW_FIELDS: usize = 8;
 
 /// Sends an answer. What goes wrong is logged here; `Err` says that the answer is missing or unfinished.
-pub(crate) fn send(response: Response, request: &mut Request) -> Result<(), ()> {
+pub(crate) fn send(mut response: Response, request: &mut Request) -> Result<(), ()> {
     if let Some(error) = response.error() {
         log_error(request, error);
     }
-    answer(response, request).map_err(|error| match refusal_in(error.cause()) {
+    answer(&mut response, request).map_err(|error| match refusal_in(error.cause()) {
         // Clients go; that is not the application's fault.
         Some(Refusal::Gone) => log::debug!("{request:?}: {error}"),
         Some(Refusal::TimedOut) => log::info!("{request:?}: {error}"),
@@ -32,13 +34,13 @@ fn log_error(request: &Request, error: &Error) {
     }
 }
 
-fn answer(mut response: Response, request: &mut Request) -> Result<(), Error> {
+fn answer(response: &mut Response, request: &mut Request) -> Result<(), Error> {
     let exchange = *request.exchange();
     if let Some(notice) = response.notice.take() {
         exchange.on_finished(notice)?;
     }
     let body = std::mem::replace(&mut response.body, Content::Answered);
-    with_head(&response, |head| match body {
+    with_head(response, |head| match body {
         Content::Whole(body) => Ok(exchange.respond(head, body.as_slice())?),
         Content::File { file, offset, length } => send_file(exchange, head, file, offset, length),
         Content::Stream { write, length } => stream(request, head, write, length),
@@ -48,16 +50,9 @@ fn answer(mut response: Response, request: &mut Request) -> Result<(), Error> {
 
 /// Lends the answer's head: from the stack when its fields are few.
 fn with_head<R>(response: &Response, send: impl FnOnce(Head<'_>) -> R) -> R {
-    let mut lent = response.headers().map(|(name, value)| lend_field(name.as_bytes(), value));
-    let count = response.fields.len() + usize::from(response.content_type.is_some());
-    let (status, reason) = (response.status, &*response.reason);
-    if count > FEW_FIELDS {
-        let fields: Vec<abi::Field> = lent.collect();
-        return send(Head { status, reason, fields: &fields });
-    }
-    let mut fields = [lend_field(&[], &[]); FEW_FIELDS];
-    fields.iter_mut().zip(&mut lent).for_each(|(place, field)| *place = field);
-    send(Head { status, reason, fields: &fields[..count] })
+    let mut fields = SmallVec::<[abi::Field; FEW_FIELDS]>::new();
+    fields.extend(response.headers().map(|(name, value)| lend_field(name.as_bytes(), value)));
+    send(Head { status: response.status, reason: &response.reason, fields: &fields })
 }
 
 fn send_file(
