@@ -150,9 +150,15 @@ impl Master {
         let Some(child) = self.children.get_mut(pid) else { return };
         let generation = self.generations.iter().find(|generation| generation.number == child.generation);
         let (Some(generation), Some(slot)) = (generation, child.slot()) else { return };
-        // It was told to leave by somebody else than the master, with a signal; its place is free at once. An absurd state is
-        // the watch's business.
-        if child.life == Life::Ready && generation.board.slot(slot).state() == Some(SlotState::Draining) {
+        let leaves = match child.life {
+            // It was told to by somebody else than the master, with a signal; its place is free at once.
+            Life::Ready => true,
+            // It was not Ready and is not wanted: its application has time to stop.
+            Life::Condemned { doom: Doom::Dismissed, killed: false, .. } => true,
+            Life::Booting | Life::Retiring { .. } | Life::Condemned { .. } => false,
+        };
+        // An absurd state is the watch's business.
+        if leaves && generation.board.slot(slot).state() == Some(SlotState::Draining) {
             self.retires(pid);
         }
     }
