@@ -84,13 +84,13 @@ def stat(pid):
         return []
 
 
-def tree(roots):
-    """These processes and all that descend from them."""
+def tree(root):
+    """This process and all that descend from it."""
     children = collections.defaultdict(list)
     for name in os.listdir("/proc"):
         if name.isdigit() and (fields := stat(name)):
             children[int(fields[1])].append(int(name))
-    found = list(roots)
+    found = [root]
     for pid in found:
         found += children[pid]
     return found
@@ -121,10 +121,11 @@ def stolen_ticks():
 STARTED = []  # every process that may still run: none is left behind
 
 
-def start(command, **options):
-    """A process in a session of its own, so that ^C is ours to pass on."""
+def start(command, in_own_session=False, **options):
+    """A process to which ^C does not go: it is ours to pass on."""
+    apart = {"start_new_session": True} if in_own_session else {"process_group": 0}
     STARTED[:] = [process for process in STARTED if process.poll() is None]
-    STARTED.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **options))
+    STARTED.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, **apart, **options))
     return STARTED[-1]
 
 
@@ -150,7 +151,7 @@ class Server:
     def __init__(self, bench, shape):
         self.port = free_port()
         self.folder = pathlib.Path(tempfile.mkdtemp(dir=bench.folder))
-        self.roots = []
+        self.root = None
         values = {"port": self.port, "folder": self.folder, "host": HOST, "files": bench.files}
         if shape.config:
             (self.folder / "config").write_text(shape.config.format(**values))
@@ -158,8 +159,9 @@ class Server:
         begun = time.perf_counter()
         try:
             with open(self.folder / "output", "wb") as output:
-                for _ in range(shape.copies):
-                    self.roots.append(start(command, cwd=self.folder, env=bench.environment, stdout=output, stderr=output))
+                # Linux may deal out processors by sessions: the server is one, its clients together are another.
+                place = {"in_own_session": True, "cwd": self.folder, "env": bench.environment}
+                self.root = start(command, stdout=output, stderr=output, **place)
             self.await_answer(begun)
         except BaseException:
             self.stop()
@@ -173,31 +175,28 @@ class Server:
                     client.sendall(REQUEST)
                     if read_answer(client).startswith(b"HTTP/1.1 200"):
                         return
-            if time.perf_counter() - begun > PATIENCE or any(root.poll() is not None for root in self.roots):
+            if time.perf_counter() - begun > PATIENCE or self.root.poll() is not None:
                 raise Failure("does not start: " + (self.folder / "output").read_text(errors="replace")[-500:].strip())
             time.sleep(0.0002)
 
     def pids(self):
-        return tree([root.pid for root in self.roots])
+        return tree(self.root.pid)
 
     def workers(self):
-        return [pid for pid in self.pids() if pid not in [root.pid for root in self.roots]]
+        return [pid for pid in self.pids() if pid != self.root.pid]
 
     def stop(self):
-        sessions = {root.pid for root in self.roots}
-        pids = self.pids()
-        for root in self.roots:
-            if root.poll() is None:
-                root.send_signal(signal.SIGINT)
-        for root in self.roots:
+        if self.root:
+            pids = self.pids()
+            if self.root.poll() is None:
+                self.root.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                root.wait(5)
-        for pid in pids:
-            with contextlib.suppress(OSError):
-                if os.getsid(pid) in sessions:
-                    os.kill(pid, signal.SIGKILL)
-        for root in self.roots:
-            kill(root)
+                self.root.wait(5)
+            for pid in pids:
+                with contextlib.suppress(OSError):
+                    if os.getsid(pid) == self.root.pid:
+                        os.kill(pid, signal.SIGKILL)
+            kill(self.root)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self):
@@ -366,8 +365,8 @@ class SlowReaders:
 class Shape:
     """A way to start a server."""
 
-    def __init__(self, command, config=None, copies=1):
-        self.command, self.config, self.copies = command, config, copies
+    def __init__(self, command, config=None):
+        self.command, self.config = command, config
 
 
 class Bench:
@@ -382,7 +381,7 @@ class Bench:
         if nginx := shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin"):
             self.shapes["nginx"] = Shape([nginx, "-p", "{folder}", "-c", "{folder}/config"], NGINX)
         if options.limit.exists():
-            self.shapes["limit"] = Shape([options.limit, "{port}"], copies=2)
+            self.shapes["limit"] = Shape(["sh", "-c", f"'{options.limit}' {{port}} & exec '{options.limit}' {{port}}"])
         self.add("unirs sync", *SYNC, "hello")
         self.add("unirs sync, log", *SYNC, "--access-logfile", "{folder}/access.log", "hello")
         self.add("unirs threaded", *THREADED, "hello")
