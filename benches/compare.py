@@ -123,7 +123,7 @@ STARTED = []  # every process that may still run: none is left behind
 
 def start(command, in_own_session=False, **options):
     """A process to which ^C does not go: it is ours to pass on."""
-    apart = {"start_new_session": True} if in_own_session else {"process_group": 0}
+    apart = {"start_new_session": True} if in_own_session else {"preexec_fn": os.setpgrp}
     STARTED[:] = [process for process in STARTED if process.poll() is None]
     STARTED.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, **apart, **options))
     return STARTED[-1]
