@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use clients::{Books, Crowd, Failure, is_cut};
 use deeds::{Chaos, Loss, PIDFILE, VERDICTS};
 use nix::unistd::Pid;
-use support::{Random, Server, Setup, Signal, process, test_app, wait_until};
+use support::{DEADLINE, Random, Server, Setup, Signal, look_within, process, test_app, wait_until};
 
 const WORKERS: usize = 4;
 const CLIENTS: usize = 32;
@@ -97,10 +97,12 @@ fn kinds(server: &Server) -> BTreeMap<String, usize> {
 fn check_processes(chaos: &Chaos, before: &BTreeMap<String, usize>) {
     let server = &chaos.server;
     wait_for_rest(server);
-    // The names of the last crash may still be looked up, by a child of low priority.
+    // The names of the last crashes may still be looked up, by one child of low priority after another; who waits for that
+    // holds the image of its generation.
     wait_until("every child is a worker, and none a zombie", || {
         (process::children(server.master()).len() == WORKERS).then_some(())
     });
+    look_within(DEADLINE, || (kinds(server) == *before).then_some(()));
     assert_eq!(kinds(server), *before, "what the master has open, and had before");
     let verdicts: usize = VERDICTS.iter().map(|verdict| server.count_log(verdict)).sum();
     assert_eq!(verdicts, chaos.hups, "each HUP has one verdict");
