@@ -63,7 +63,8 @@ pub(crate) enum Farewell {
 pub(crate) enum Report {
     /// Look at my slot.
     Look,
-    /// A worker serves now. The slot says so too, but the application may have written over it by the time somebody looks.
+    /// A worker serves, or a mold has started the application and can fork workers. A worker's slot says so too, but the
+    /// application may have written over it by the time somebody looks.
     Ready,
     /// Open the log files anew, for me: I was told to, and have no right to the directory.
     WantsLogs,
@@ -74,8 +75,6 @@ pub(crate) enum Report {
     Serving(Vec<RawFd>),
     /// Of a new master, to the one that started it: it leaves, and the service manager listens to the old one again.
     Leaving,
-    /// A mold has started the application, and can fork workers.
-    Cast,
     /// A mold has forked a worker.
     Forked {
         /// For which slot.
@@ -289,7 +288,6 @@ impl Report {
                 format!("S{}", kept.join(",")).into_bytes()
             }
             Report::Leaving => b"V".to_vec(),
-            Report::Cast => b"C".to_vec(),
             Report::Forked { slot, pid } => two(b"B", *slot, *pid),
             Report::NotForked { slot, error } => two(b"N", *slot, *error),
         }
@@ -306,7 +304,6 @@ impl Report {
                 Some(Report::Serving(numbers.map(|number| number.parse().ok()).collect::<Option<_>>()?))
             }
             [b'F', text @ ..] => Some(Report::Failed(String::from_utf8_lossy(text).into_owned())),
-            b"C" => Some(Report::Cast),
             [b'B', rest @ ..] => both(rest).map(|(slot, pid)| Report::Forked { slot, pid }),
             [b'N', rest @ ..] => both(rest).map(|(slot, error)| Report::NotForked { slot, error }),
             _ => None,

@@ -102,7 +102,7 @@ fn check_processes(chaos: &Chaos, before: &BTreeMap<String, usize>) {
     wait_until("every child is a worker, and none a zombie", || {
         (process::children(server.master()).len() == WORKERS).then_some(())
     });
-    look_within(DEADLINE, || (kinds(server) == *before).then_some(()));
+    let _settled = look_within(DEADLINE, || (kinds(server) == *before).then_some(()));
     assert_eq!(kinds(server), *before, "what the master has open, and had before");
     let verdicts: usize = VERDICTS.iter().map(|verdict| server.count_log(verdict)).sum();
     assert_eq!(verdicts, chaos.hups, "each HUP has one verdict");

@@ -42,11 +42,8 @@ fn orders_and_reports_arrive_as_they_were_sent() {
     assert!(matches!(child.receive_order(), Ok(Received::Nothing)));
     let failed = ["no such file", ""].map(|text| Report::Failed(text.into()));
     let serving = [vec![], vec![3], vec![3, 1023]].map(Report::Serving);
-    let mold = [
-        Report::Cast,
-        Report::Forked { slot: 3, pid: 4711 },
-        Report::NotForked { slot: u32::MAX, error: libc::EAGAIN },
-    ];
+    let mold =
+        [Report::Forked { slot: 3, pid: 4711 }, Report::NotForked { slot: u32::MAX, error: libc::EAGAIN }];
     let all =
         [Report::Look, Report::Ready, Report::Leaving].into_iter().chain(failed).chain(serving).chain(mold);
     for report in all {

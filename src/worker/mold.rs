@@ -112,7 +112,7 @@ pub(super) fn check_threads() -> Result<(), String> {
 
 impl Mold {
     fn live(mut self) -> u8 {
-        self.report(&Report::Cast);
+        self.report(&Report::Ready);
         loop {
             self.wait();
             match self.next() {

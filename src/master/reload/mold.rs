@@ -10,7 +10,7 @@ use tracing::{debug, error, info, warn};
 
 use super::generation::{Fate, Generation};
 use crate::master::deaths::obituary::End;
-use crate::master::moment::{Monotonic, NEVER, after, elapsed};
+use crate::master::moment::{Monotonic, NEVER, after};
 use crate::master::workers::children::{Child, Life, Role};
 use crate::master::workers::respawn::Respawn;
 use crate::master::{Master, Phase};
@@ -161,21 +161,6 @@ impl Master {
             }
             Ok(None) => {}
             Err(error) => self.fork_failed(number, slot, &error),
-        }
-    }
-
-    /// A mold says that it is Ready.
-    pub(in crate::master) fn is_cast(&mut self, pid: Pid) {
-        let now = self.now();
-        let Some(child) = self.children.get_mut(pid).filter(|child| child.role == Role::Mold) else {
-            return;
-        };
-        if child.life == Life::Booting {
-            info!("Mold (pid:{pid}) is ready after {:.1?}", elapsed(child.spawned, now));
-            child.ready_since = Some(now);
-            child.life = Life::Ready;
-            let number = child.generation;
-            self.settle_image(number);
         }
     }
 

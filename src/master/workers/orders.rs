@@ -1,9 +1,9 @@
 //! Orders to children and reports from them, over their pairs. What a child's queue has no room for is owed and sent again.
 
 use nix::unistd::Pid;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use super::children::{Child, Doom, Life, Parting};
+use super::children::{Child, Doom, Life, Parting, Role};
 use crate::master::Master;
 use crate::master::logs::Logs;
 use crate::master::moment::{after, elapsed};
@@ -98,7 +98,6 @@ impl Master {
                 Ok(Received::Message(Report::Failed(words), _)) => child.last_words = Some(words),
                 Ok(Received::Message(Report::Serving(kept), _)) => self.successor_serves(pid, kept),
                 Ok(Received::Message(Report::Leaving, _)) => self.successor_leaves(pid),
-                Ok(Received::Message(Report::Cast, _)) => self.is_cast(pid),
                 Ok(Received::Message(Report::Forked { slot, pid: new }, _)) => {
                     self.is_born(pid, slot as usize, Pid::from_raw(new));
                 }
@@ -126,23 +125,25 @@ impl Master {
         }
     }
 
-    /// A worker has begun to serve, and may have been told to leave since then.
+    /// A worker serves, or a mold can fork. It may have been told to leave since then.
     fn becomes_ready(&mut self, pid: Pid) {
         let now = self.now();
         let Some(child) = self.children.get_mut(pid) else { return };
-        match child.life {
-            Life::Booting => {
-                debug!("worker (pid:{pid}) is ready after {:.1?}", elapsed(child.spawned, now));
-                child.ready_since = Some(now);
-                child.life = Life::Ready;
-                let number = child.generation;
-                self.settle_image(number);
-                self.look_at(pid);
-            }
+        let age = elapsed(child.spawned, now);
+        match (child.role, child.life) {
+            (Role::Worker { .. }, Life::Booting) => debug!("worker (pid:{pid}) is ready after {age:.1?}"),
+            (Role::Mold, Life::Booting) => info!("Mold (pid:{pid}) is ready after {age:.1?}"),
             // Before it was told that it is not wanted: what it has, it answers.
-            Life::Condemned { doom: Doom::Dismissed, killed: false, .. } => self.retires(pid),
-            Life::Ready | Life::Retiring { .. } | Life::Condemned { .. } => {}
+            (Role::Worker { .. }, Life::Condemned { doom: Doom::Dismissed, killed: false, .. }) => {
+                return self.retires(pid);
+            }
+            (Role::Worker { .. } | Role::Mold | Role::Upgrade | Role::Symbolizer, _) => return,
         }
+        child.ready_since = Some(now);
+        child.life = Life::Ready;
+        let number = child.generation;
+        self.settle_image(number);
+        self.look_at(pid);
     }
 
     /// A child's slot has changed.
@@ -163,7 +164,7 @@ impl Master {
         }
     }
 
-    /// A worker is on its way out, without the master's doing.
+    /// A worker is on its way out, and has the time that every one has that retires.
     fn retires(&mut self, pid: Pid) {
         let (now, patience) = (self.now(), self.graceful_timeout_of(pid));
         if let Some(child) = self.children.get_mut(pid) {
