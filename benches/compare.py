@@ -160,8 +160,9 @@ class Server:
         try:
             with open(self.folder / "output", "wb") as output:
                 # Linux may deal out processors by sessions: the server is one, its clients together are another.
-                place = {"in_own_session": True, "cwd": self.folder, "env": bench.environment}
-                self.root = start(command, stdout=output, stderr=output, **place)
+                self.root = start(
+                    command, in_own_session=True, cwd=self.folder, env=bench.environment, stdout=output, stderr=output
+                )
             self.await_answer(begun)
         except BaseException:
             self.stop()
@@ -381,7 +382,7 @@ class Bench:
         if nginx := shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin"):
             self.shapes["nginx"] = Shape([nginx, "-p", "{folder}", "-c", "{folder}/config"], NGINX)
         if options.limit.exists():
-            self.shapes["limit"] = Shape(["sh", "-c", f"'{options.limit}' {{port}} & exec '{options.limit}' {{port}}"])
+            self.shapes["limit"] = Shape(["sh", "-c", '"$0" "$1" & exec "$0" "$1"', options.limit, "{port}"])
         self.add("unirs sync", *SYNC, "hello")
         self.add("unirs sync, log", *SYNC, "--access-logfile", "{folder}/access.log", "hello")
         self.add("unirs threaded", *THREADED, "hello")
