@@ -2,6 +2,8 @@
 //! the parser, which has a corpus of raw requests of its own.
 mod support;
 
+use std::time::{Duration, SystemTime};
+
 use support::{Broken, Client, Server, Setup, wait_until};
 
 /// Both worker classes promise the same here.
@@ -216,6 +218,19 @@ fn every_response_has_a_date_and_the_server_s_name() {
         assert!(httpdate::parse_http_date(date).is_ok(), "{target}: Date: {date}");
         assert_eq!(response.field("server"), Some("unirs"), "{target}");
     }
+}
+
+#[test]
+fn the_date_is_that_of_the_answer_and_not_of_the_call() {
+    in_each_class(
+        |setup| setup,
+        |class, server| {
+            let start = SystemTime::now();
+            let response = server.get("/sleep/2100");
+            let date = httpdate::parse_http_date(response.field("date").expect("a Date")).expect("a date");
+            assert!(date > start + Duration::from_secs(1), "{class}: called at {start:?}, {date:?}");
+        },
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The kernel's clocks. No calendar: that is the log's and the Date field's business.
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
@@ -17,9 +19,44 @@ pub(crate) fn realtime() -> Duration {
     read(ClockId::CLOCK_REALTIME)
 }
 
-/// Whole seconds since 1970, up to a tick (4 ms) late, for a third of the price of [`realtime`].
+/// Whole seconds since 1970, up to a tick (4 ms) late, and much cheaper than [`realtime`].
 pub(crate) fn realtime_coarse_seconds() -> u64 {
-    read(ClockId::CLOCK_REALTIME_COARSE).as_secs()
+    // SAFETY: without a place for the result there is none but the returned one.
+    let now = unsafe { libc::time(std::ptr::null_mut()) };
+    u64::try_from(now).unwrap_or(0) // before 1970
+}
+
+/// What the time on the wall is, or was, at a time of the monotonic clock.
+///
+/// The wall's clock may be set, by NTP or after a suspend, so now and then somebody has to [`follow`](WallClock::follow).
+#[derive(Debug)]
+pub(crate) struct WallClock {
+    /// When the monotonic clock was at zero, in nanoseconds since 1970.
+    zero: AtomicU64,
+    next_look: AtomicU64,
+}
+
+impl WallClock {
+    /// As it goes now.
+    pub(crate) fn new() -> WallClock {
+        let clock = WallClock { zero: AtomicU64::new(0), next_look: AtomicU64::new(0) };
+        clock.follow(monotonic());
+        clock
+    }
+
+    /// Looks whether it was set; not more than once a second. `now` is of the monotonic clock.
+    pub(crate) fn follow(&self, now: u64) {
+        if self.next_look.load(Relaxed) <= now {
+            self.next_look.store(now + 1_000_000_000, Relaxed);
+            let wall = realtime().as_nanos() as u64;
+            self.zero.store(wall.saturating_sub(monotonic()), Relaxed);
+        }
+    }
+
+    /// Nanoseconds since 1970 at the time `monotonic`.
+    pub(crate) fn at(&self, monotonic: u64) -> u64 {
+        self.zero.load(Relaxed).saturating_add(monotonic)
+    }
 }
 
 #[inline]
@@ -36,6 +73,18 @@ mod tests {
     fn monotonic_never_goes_back() {
         let first = monotonic();
         assert!(monotonic() >= first);
+    }
+
+    #[test]
+    fn a_wall_clock_that_was_set_is_followed_within_a_second() {
+        let (clock, start) = (WallClock::new(), monotonic());
+        clock.zero.store(0, Relaxed);
+        clock.follow(start);
+        assert_eq!(clock.at(start), start, "it was looked at just now");
+        let later = start + 1_000_000_000;
+        clock.follow(later);
+        let error = Duration::from_nanos(clock.at(monotonic())).abs_diff(realtime());
+        assert!(error < Duration::from_secs(1), "{error:?}");
     }
 
     #[test]

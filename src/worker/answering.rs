@@ -32,6 +32,7 @@ const LARGEST_COPIED: u64 = 32 * 1024;
 const RESET_CONTENT: u16 = 205;
 
 impl Host for Job {
+    #[inline]
     fn request(&self) -> RequestView<'_> {
         self.view()
     }

@@ -24,7 +24,7 @@ use crate::app::Running;
 use crate::log::{AccessBuffer, AccessLog, ErrorLog};
 use crate::pair::{Pair, Report};
 use crate::scoreboard::Seat;
-use crate::sys::clock;
+use crate::sys::clock::{self, WallClock};
 use crate::sys::epoll::{self, Epoll, Room};
 use crate::sys::signal::SignalPipe;
 
@@ -89,8 +89,8 @@ pub(super) struct Engine {
     next_ready: AtomicU64,
     /// Held by the thread that looks for overdue connections, and its list of them.
     sweep: Mutex<Vec<u32>>,
-    /// The time on the wall when the monotonic clock was at zero, in nanoseconds.
-    wall_clock: u64,
+    /// What people call the times of the monotonic clock.
+    pub(super) wall_clock: WallClock,
     /// The next one's number.
     request_ids: AtomicU64,
     /// How many requests are left before the master is told that there were enough; none: nobody counts.
@@ -138,7 +138,6 @@ impl Engine {
         let nudge = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         epoll.add(&nudge, epoll::READABLE, NUDGE.to_word())?;
         let pages = Pages::new(parts.rules.server.as_ref());
-        let wall = clock::realtime().as_nanos() as u64;
         Ok(Engine {
             connections: Table::new(parts.rules.connections),
             app: parts.app,
@@ -159,8 +158,8 @@ impl Engine {
             next_sweep: AtomicU64::new(NEVER),
             next_ready: AtomicU64::new(clock::monotonic() + READY_INTERVAL),
             sweep: Mutex::default(),
-            wall_clock: wall.saturating_sub(clock::monotonic()),
-            request_ids: AtomicU64::new(wall),
+            wall_clock: WallClock::new(),
+            request_ids: AtomicU64::new(clock::realtime().as_nanos() as u64),
             pages,
             strays: AtomicUsize::new(0),
             has_strayed: AtomicBool::new(false),
@@ -255,6 +254,7 @@ impl Engine {
         if self.next_sweep.load(Relaxed) <= now {
             self.look_for_overdue(hand);
         }
+        self.wall_clock.follow(now);
         self.doors.look_again(&self.epoll, now, !self.connections.is_full());
         self.shares.look(self.connections.occupied() as u64, now);
         self.ask_whether_ready(now);
@@ -386,11 +386,6 @@ impl Engine {
     /// Does a line of the access log show fields of the answer?
     pub(super) fn logs_response_fields(&self) -> bool {
         self.access_log.as_ref().is_some_and(|log| log.format().needs_response_fields())
-    }
-
-    /// The time since 1970 at a moment of the monotonic clock, in nanoseconds.
-    pub(super) fn wall_clock_at(&self, monotonic: u64) -> u64 {
-        self.wall_clock.saturating_add(monotonic)
     }
 
     /// Sixteen digits that no other exchange of this machine has had.

@@ -176,6 +176,9 @@ impl Job {
     pub(super) fn decode(&mut self) -> Result<bool, BadBody> {
         let wire = self.wire.as_mut().expect("`engage` put it there");
         let Some(incoming) = &mut self.incoming else { return Ok(false) };
+        if incoming.is_complete() {
+            return Ok(true);
+        }
         let limit = self.engine.rules.body;
         if matches!(self.head.framing(), Framing::Length(length) if length > limit) {
             return Err(BadBody::TooLarge);
@@ -244,7 +247,6 @@ impl Job {
     /// The application is called `now`, on the thread of `desk`.
     pub(super) fn enter(&mut self, desk: &'static Desk, now: u64) {
         self.called = now;
-        self.date.refresh(clock::realtime_coarse_seconds());
         let input = self.wire_ref().input.filled();
         let number = desk.lane.begin(self.arrived, self.head.method(input), self.head.path(input));
         desk.begin(self, number, self.outgoing.is_empty());
@@ -316,6 +318,7 @@ impl Job {
         answer: &app::Answer<'_>,
         body: BodyFraming,
     ) -> Result<(), http::BadResponse> {
+        self.date.refresh(clock::realtime_coarse_seconds());
         self.keeps_alive = self.keeps_alive && body != BodyFraming::UntilClose && self.may_keep_alive();
         let head = ResponseHead {
             version: self.version(),

@@ -9,6 +9,7 @@ use crate::log::{AccessRecord, Fields, NoFields};
 use crate::sys::clock;
 
 impl Job {
+    #[inline]
     pub(super) fn view(&self) -> RequestView<'_> {
         let input = self.wire_ref().input.filled();
         let (peer, door) = (&self.wire_ref().peer, self.engine.door(self.wire_ref().listener));
@@ -34,7 +35,7 @@ impl Job {
                 Framing::Length(length) => Some(length),
                 Framing::Chunked => None,
             },
-            arrived_at_ns: self.engine.wall_clock_at(self.arrived),
+            arrived_at_ns: self.engine.wall_clock.at(self.arrived),
             queued_ns: self.called.saturating_sub(self.arrived),
         }
     }

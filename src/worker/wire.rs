@@ -93,10 +93,12 @@ impl Wire {
     }
 
     /// Reads into the input's room, of which there must be some.
+    #[inline]
     pub(super) fn read(&mut self) -> Arrival {
-        if !self.readable {
-            return Arrival::Nothing;
-        }
+        if self.readable { self.fill_input() } else { Arrival::Nothing }
+    }
+
+    fn fill_input(&mut self) -> Arrival {
         let room = self.input.room();
         let wanted = room.len();
         let result = socket::recv(&self.socket, room);

@@ -40,10 +40,15 @@ impl Date {
     }
 
     /// Changes to another second; the same one costs nothing.
+    #[inline]
     pub fn refresh(&mut self, unix_seconds: u64) {
-        if self.unix_seconds == unix_seconds {
-            return;
+        if self.unix_seconds != unix_seconds {
+            self.change(unix_seconds);
         }
+    }
+
+    #[cold]
+    fn change(&mut self, unix_seconds: u64) {
         self.unix_seconds = unix_seconds;
         let time = UNIX_EPOCH + Duration::from_secs(unix_seconds.min(LAST_SECOND));
         // The text of a year of four digits is exactly as long as its place, so nothing can fail.

@@ -50,14 +50,14 @@ impl FieldBlock {
         self.fields.iter().position(|field| field.known == known)
     }
 
-    /// Reads the `count` field lines of `bytes[start..]`, which ends with their empty line, and what they say.
+    /// Reads the `count` field lines of `bytes[start..]`, which ends with their empty line.
     pub(super) fn read(
         &mut self,
         bytes: &mut [u8],
         start: usize,
         count: usize,
         leniency: &Leniency,
-    ) -> Result<Facts, Reject> {
+    ) -> Result<(), Reject> {
         self.fields.reserve(count);
         match self.find(bytes, start, count) {
             Err(_) if leniency.mends() => {
@@ -71,14 +71,10 @@ impl FieldBlock {
         if self.fields.len() < count && leniency.underscores == Underscores::Refused {
             return Err(Reject::FIELD_NAME_UNDERSCORE);
         }
-        let mut facts = Facts::default();
         for field in &mut self.fields {
             field.known = field::known(field.name.of(bytes));
-            if field.known != 0 {
-                facts.note(field.known, field.value, bytes)?;
-            }
         }
-        Ok(facts)
+        Ok(())
     }
 
     /// Takes note of where the fields are.
@@ -206,6 +202,12 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    /// Takes note of what the fields of `block` say, one after the other.
+    pub(super) fn read(&mut self, block: &FieldBlock, bytes: &[u8]) -> Result<(), Reject> {
+        let mut known = block.fields.iter().filter(|field| field.known != 0);
+        known.try_for_each(|field| self.note(field.known, field.value, bytes))
+    }
+
     fn note(&mut self, known: u32, span: Span, bytes: &[u8]) -> Result<(), Reject> {
         let value = span.of(bytes);
         match known {

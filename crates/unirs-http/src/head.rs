@@ -140,7 +140,8 @@ impl RequestHead {
             let Some(end) = scan.end(&bytes[..seen], limits)? else {
                 return not_yet(bytes, max);
             };
-            self.facts = self.fields.read(&mut bytes[..end], *start, scan.count, &self.leniency)?;
+            self.fields.read(&mut bytes[..end], *start, scan.count, &self.leniency)?;
+            self.facts.read(&self.fields, bytes)?;
             self.framing = self.facts.check(bytes, &self.line)?;
             self.stage = Stage::Complete(end);
         }

@@ -6,7 +6,7 @@ use super::field::{byte_table, is_token_byte};
 use super::head::Span;
 use super::leniency::Leniency;
 use super::reject::Reject;
-use super::target::Target;
+use super::target::{Extent, Target};
 
 /// The version of HTTP that a request speaks, and that its response says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -55,14 +55,14 @@ impl RequestLine {
         let method_end = find_method_end(line, leniency)?;
         let (method, after) = line.split_at(method_end);
         let after = after.get(1..).ok_or(Reject::LINE_PARTS)?;
-        let target_end = find_target_end(after)?;
-        let (target, after) = after.split_at(target_end);
+        let extent = find_target(after)?;
+        let (target, after) = after.split_at(extent.end);
         let version = after.get(1..).ok_or(Reject::LINE_PARTS)?;
         let version = parse_version(version, leniency)?;
         if method == b"CONNECT" {
             return Err(Reject::CONNECT);
         }
-        let parts = Target::parse(target, method == b"OPTIONS")?;
+        let parts = Target::parse(target, extent.mark, method == b"OPTIONS")?;
         let target_at = start + method_end + 1;
         Ok(RequestLine {
             method: Span::new(start, method.len()),
@@ -120,13 +120,13 @@ fn explain_method(method: &[u8]) -> Reject {
     }
 }
 
-/// Where the target ends at the start of `text`: at a space, or with the text.
-fn find_target_end(text: &[u8]) -> Result<usize, Reject> {
-    match text.iter().position(|byte| !byte.is_ascii_graphic()) {
-        _ if matches!(text, [] | [b' ', ..]) => Err(Reject::TARGET_EMPTY),
-        Some(end) if text[end] == b' ' => Ok(end),
+/// The target at the start of `text`: it ends at a space, or with the text.
+fn find_target(text: &[u8]) -> Result<Extent, Reject> {
+    let extent = Extent::of(text);
+    match text.get(extent.end) {
+        Some(b' ') | None if extent.end == 0 => Err(Reject::TARGET_EMPTY),
+        Some(b' ') | None => Ok(extent),
         Some(_) => Err(Reject::TARGET_BYTES),
-        None => Ok(text.len()),
     }
 }
 

@@ -16,12 +16,32 @@ pub(super) struct Target {
     pub(super) authority: Option<Range<usize>>,
 }
 
+/// How far the printable bytes reach at the start of a text, and where among them the first is that splits a target or
+/// encodes it: `?`, `#` or `%`. Without one the mark is at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) end: usize,
+    pub(super) mark: usize,
+}
+
+impl Extent {
+    pub(super) fn of(text: &[u8]) -> Extent {
+        let mark = text.iter().position(|&byte| !PLAIN[usize::from(byte)]).unwrap_or(text.len());
+        let printable = text[mark..].iter().position(|byte| !byte.is_ascii_graphic());
+        Extent { end: printable.map_or(text.len(), |length| mark + length), mark }
+    }
+}
+
+/// Printable, and no mark.
+static PLAIN: [bool; 256] =
+    byte_table!(byte => byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'%'));
+
 impl Target {
-    /// Reads a target of printable ASCII (RFC 9112 §3.2) that is not CONNECT's. A fragment, which should not be there,
-    /// is left out of both path and query.
-    pub(super) fn parse(target: &[u8], is_options: bool) -> Result<Target, Reject> {
+    /// Reads a target of printable ASCII (RFC 9112 §3.2) that is not CONNECT's; its first mark is at `mark`. A fragment,
+    /// which should not be there, is left out of both path and query.
+    pub(super) fn parse(target: &[u8], mark: usize, is_options: bool) -> Result<Target, Reject> {
         match target {
-            [b'/', ..] => Ok(Target::split(target, 0, 0, None)),
+            [b'/', ..] => Ok(Target::split(target, 0, mark, 0, None)),
             b"*" if is_options => Ok(Target { path: 0..1, is_encoded: false, query: None, authority: None }),
             b"*" => Err(Reject::ASTERISK),
             _ => Target::parse_absolute(target),
@@ -45,15 +65,20 @@ impl Target {
         if is_https {
             return Err(Reject::TARGET_HTTPS);
         }
-        Ok(Target::split(target, authority.end, slashes, Some(authority)))
+        let mark = authority.end + Extent::of(&target[authority.end..]).mark;
+        Ok(Target::split(target, authority.end, mark, slashes, Some(authority)))
     }
 
-    /// Splits what follows `start` at `?` and `#`. An empty path is `/` (RFC 9110 §4.2.3), for which any slash of the
-    /// target serves: the one at `slash`.
-    fn split(target: &[u8], start: usize, slash: usize, authority: Option<Range<usize>>) -> Target {
+    /// Splits what follows `start`, with the first mark at `mark`, at `?` and `#`. An empty path is `/` (RFC 9110 §4.2.3),
+    /// for which any slash of the target serves: the one at `slash`.
+    fn split(
+        target: &[u8],
+        start: usize,
+        mark: usize,
+        slash: usize,
+        authority: Option<Range<usize>>,
+    ) -> Target {
         let find = |from: usize, found: Option<usize>| found.map_or(target.len(), |offset| from + offset);
-        // Most targets have none of these, and are looked at once.
-        let mark = find(start, memchr::memchr3(b'?', b'#', b'%', &target[start..]));
         let is_encoded = target.get(mark) == Some(&b'%');
         let end = if is_encoded { find(mark, memchr::memchr2(b'?', b'#', &target[mark..])) } else { mark };
         let query = (target.get(end) == Some(&b'?')).then(|| {
@@ -236,19 +261,33 @@ mod tests {
         }
     }
 
+    fn parse(target: &[u8]) -> Result<Target, Reject> {
+        Target::parse(target, Extent::of(target).mark, false)
+    }
+
+    #[test]
+    fn an_extent_ends_with_the_printable_bytes_and_marks_what_splits_or_encodes() {
+        for (text, end, mark) in
+            [("/a?b#c d", 6, 2), ("/a%20?b", 7, 2), ("/a b?", 2, 2), ("", 0, 0), ("?", 1, 0)]
+        {
+            assert_eq!(Extent::of(text.as_bytes()), Extent { end, mark }, "{text}");
+        }
+        assert_eq!(Extent::of(b"/a#\xe9"), Extent { end: 3, mark: 2 });
+    }
+
     #[test]
     fn a_target_is_split_at_the_first_question_mark() {
-        let target = Target::parse(b"/a?b?c", false).expect("valid");
+        let target = parse(b"/a?b?c").expect("valid");
         assert_eq!(target, Target { path: 0..2, is_encoded: false, query: Some(3..6), authority: None });
-        let target = Target::parse(b"/?", false).expect("valid");
+        let target = parse(b"/?").expect("valid");
         assert_eq!(target, Target { path: 0..1, is_encoded: false, query: Some(2..2), authority: None });
     }
 
     #[test]
     fn a_fragment_is_neither_path_nor_query() {
-        let target = Target::parse(b"/a#b?c", false).expect("valid");
+        let target = parse(b"/a#b?c").expect("valid");
         assert_eq!(target, Target { path: 0..2, is_encoded: false, query: None, authority: None });
-        let target = Target::parse(b"/a?b#c", false).expect("valid");
+        let target = parse(b"/a?b#c").expect("valid");
         assert_eq!(target, Target { path: 0..2, is_encoded: false, query: Some(3..4), authority: None });
     }
 
@@ -263,24 +302,24 @@ mod tests {
             ("http://a%20b/c?%", 12..14, false),
             ("http://a%20b/%41", 12..16, true),
         ] {
-            let target = Target::parse(text.as_bytes(), false).expect("valid");
+            let target = parse(text.as_bytes()).expect("valid");
             assert_eq!((target.path, target.is_encoded), (path, is_encoded), "{text}");
         }
     }
 
     #[test]
     fn the_absolute_form_names_its_authority_and_its_path_may_be_empty() {
-        let target = Target::parse(b"http://a:80?q", false).expect("valid");
+        let target = parse(b"http://a:80?q").expect("valid");
         assert_eq!(
             target,
             Target { path: 5..6, is_encoded: false, query: Some(12..13), authority: Some(7..11) }
         );
-        let target = Target::parse(b"HTTP://a/b", false).expect("valid");
+        let target = parse(b"HTTP://a/b").expect("valid");
         assert_eq!(target, Target { path: 8..10, is_encoded: false, query: None, authority: Some(7..8) });
-        assert_eq!(Target::parse(b"HTTPS://a/b", false), Err(Reject::TARGET_HTTPS));
-        assert_eq!(Target::parse(b"https://", false), Err(Reject::TARGET_AUTHORITY));
-        assert_eq!(Target::parse(b"http://", false), Err(Reject::TARGET_AUTHORITY));
-        assert_eq!(Target::parse(b"http:/a", false), Err(Reject::TARGET_FORM));
+        assert_eq!(parse(b"HTTPS://a/b"), Err(Reject::TARGET_HTTPS));
+        assert_eq!(parse(b"https://"), Err(Reject::TARGET_AUTHORITY));
+        assert_eq!(parse(b"http://"), Err(Reject::TARGET_AUTHORITY));
+        assert_eq!(parse(b"http:/a"), Err(Reject::TARGET_FORM));
     }
 
     #[test]
