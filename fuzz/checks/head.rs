@@ -45,7 +45,7 @@ pub fn check(input: &[u8]) {
             seen.assert_clean(*length, &limits, &leniency);
             seen.assert_unambiguous(&leniency);
         }
-        Outcome::Refused(reject) => assert!((400..600).contains(&reject.status)),
+        Outcome::Refused(reject) => assert!((400..600).contains(&reject.status())),
         Outcome::Incomplete => assert!(input.bytes.len() < limits.head, "it waits for more than it takes"),
     }
 }

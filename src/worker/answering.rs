@@ -271,6 +271,7 @@ impl Job {
     }
 
     /// The stream cannot go on as it was begun: said once, and whatever else is written is refused.
+    #[cold]
     fn find_fault(&mut self, found: &str) -> Refusal {
         error!("{}: {found}; the connection is cut", self.title());
         self.fault = Some(Refusal::Length);
@@ -323,6 +324,7 @@ impl Job {
         }
     }
 
+    #[cold]
     fn refuse(&self, found: &str) -> Refusal {
         error!("{}: the application's answer cannot be sent: {found}", self.title());
         Refusal::Invalid
@@ -403,6 +405,7 @@ impl Job {
     }
 
     /// Nothing more goes to this client.
+    #[cold]
     fn break_off(&mut self, refusal: Refusal) -> Refusal {
         self.broken = Some(refusal);
         self.keeps_alive = false;
@@ -410,6 +413,7 @@ impl Job {
     }
 
     /// Nothing more is read from this client; it may still be answered.
+    #[cold]
     fn stop_reading(&mut self, error: ReadError) -> ReadError {
         self.unreadable = Some(error);
         self.keeps_alive = false;

@@ -259,6 +259,7 @@ impl Hand {
     }
 
     /// The deadline of a connection is over, and it had its chance to get on.
+    #[cold]
     pub(super) fn expire(&mut self, state: State) -> Step {
         match state {
             State::Vacant | State::Call => Step::Closed,
@@ -272,6 +273,7 @@ impl Hand {
         }
     }
 
+    #[cold]
     fn reject(&mut self, mut exchange: Box<Exchange>, reject: Reject) -> Step {
         warn!("Invalid request from ip={}: {reject}", exchange.host.wire_ref().peer.address());
         exchange.host.answer_with_refusal(reject);
@@ -280,6 +282,7 @@ impl Hand {
     }
 
     /// The answer cannot be sent to its end.
+    #[cold]
     fn break_off(&mut self, mut exchange: Box<Exchange>, refusal: Refusal) -> Step {
         exchange.host.broken.get_or_insert(refusal);
         self.conclude(&mut exchange);
@@ -287,6 +290,7 @@ impl Hand {
     }
 
     /// Closes the connection of an exchange that has no answer, or no more.
+    #[cold]
     fn drop_exchange(&mut self, mut exchange: Box<Exchange>) -> Step {
         exchange.host.abandon();
         let wire = exchange.host.disengage();

@@ -269,6 +269,7 @@ impl Job {
     }
 
     /// Answers in the host's own name, behind whatever interim answers there were, and ends the connection.
+    #[cold]
     pub(super) fn answer_with_page(&mut self, status: u16, sentence: &str) {
         self.date.refresh(clock::realtime_coarse_seconds());
         let page = ErrorPage {
@@ -290,10 +291,11 @@ impl Job {
 
     /// The same for a request that is refused.
     pub(super) fn answer_with_refusal(&mut self, reject: Reject) {
-        self.answer_with_page(reject.status, reject.sentence);
+        self.answer_with_page(reject.status(), reject.sentence());
     }
 
     /// The same in place of an application that did not answer.
+    #[cold]
     pub(super) fn answer_for_application(&mut self, outcome: CallOutcome) {
         match outcome {
             CallOutcome::Done => error!("{}: the application returned without an answer", self.title()),
@@ -304,6 +306,7 @@ impl Job {
 
     /// The application has left a streamed answer unfinished: the client has to see that. Somebody is to blame, unless
     /// that was said already, or it is the client, who left or was too slow.
+    #[cold]
     pub(super) fn cut_off(&mut self) {
         if self.broken.is_none() && self.fault.is_none() && self.unreadable.is_none() {
             error!("{}: the application did not finish its answer; the connection is cut", self.title());
@@ -396,6 +399,7 @@ impl Job {
     }
 
     /// What the error log calls this exchange.
+    #[cold]
     pub(super) fn title(&self) -> String {
         let input = self.wire_ref().input.filled();
         if self.incoming.is_none() {

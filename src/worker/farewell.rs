@@ -59,6 +59,7 @@ impl Hand {
     }
 
     /// Answers a request that is not begun.
+    #[cold]
     pub(super) fn turn_away(&mut self, mut exchange: Box<Exchange>) -> Step {
         exchange.host.answer_with_refusal(Reject::STOPPING);
         exchange.host.wire().since = self.turn;

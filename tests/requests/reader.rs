@@ -147,7 +147,7 @@ impl Reader {
 
 /// As the corpus writes it.
 pub(crate) fn said(reject: Reject) -> String {
-    format!("reject {} {}", reject.status, reject.sentence)
+    format!("reject {} {}", reject.status(), reject.sentence())
 }
 
 /// All that a head says, a line for each thing.

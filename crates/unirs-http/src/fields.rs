@@ -149,6 +149,7 @@ fn parse_into<'a>(
 }
 
 /// Why a block of field lines is refused: the first thing that is wrong with it.
+#[cold]
 fn explain(block: &[u8]) -> Reject {
     let mut rest = block;
     while let Some(end) = memchr::memmem::find(rest, b"\r\n") {

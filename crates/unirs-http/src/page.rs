@@ -49,7 +49,7 @@ impl<'a> ErrorPage<'a> {
 
     /// The page of a refusal.
     pub fn rejected(self, reject: super::Reject) -> ErrorPage<'a> {
-        ErrorPage { status: reject.status, sentence: reject.sentence, ..self }
+        ErrorPage { status: reject.status(), sentence: reject.sentence(), ..self }
     }
 
     /// Appends the whole response.

@@ -11,26 +11,34 @@ use std::fmt;
 ///
 /// let refused = RequestHead::new().parse(&mut b"GET / HTTP/2.0\r\n".to_vec(), &Limits::default());
 /// assert_eq!(refused, Err(Reject::VERSION_UNSUPPORTED));
-/// assert_eq!(Reject::VERSION_UNSUPPORTED.status, 505);
+/// assert_eq!(Reject::VERSION_UNSUPPORTED.status(), 505);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Reject {
-    /// The status of the answer.
-    pub status: u16,
-    /// What was wrong, as a sentence without a full stop.
-    pub sentence: &'static str,
+pub struct Reject(&'static Row);
+
+/// Kept in one place, so that a `Result` with a refusal is no larger than one without: most are of requests that are
+/// not refused.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    status: u16,
+    sentence: &'static str,
 }
 
 impl Reject {
-    const fn new(status: u16, sentence: &'static str) -> Reject {
-        Reject { status, sentence }
+    /// The status of the answer.
+    pub const fn status(self) -> u16 {
+        self.0.status
+    }
+
+    /// What was wrong, as a sentence without a full stop.
+    pub const fn sentence(self) -> &'static str {
+        self.0.sentence
     }
 }
 
 impl fmt::Display for Reject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.sentence)
+        f.write_str(self.sentence())
     }
 }
 
@@ -40,7 +48,7 @@ impl std::error::Error for Reject {}
 macro_rules! rejects {
     ($($(#[$doc:meta])* $name:ident = $status:literal, $sentence:literal;)*) => {
         impl Reject {
-            $($(#[$doc])* pub const $name: Reject = Reject::new($status, $sentence);)*
+            $($(#[$doc])* pub const $name: Reject = Reject(&Row { status: $status, sentence: $sentence });)*
 
             /// Every refusal that there is, for tests and for the documentation.
             pub const ALL: &'static [Reject] = &[$(Reject::$name),*];
@@ -186,11 +194,11 @@ mod tests {
 
     #[test]
     fn every_refusal_has_its_own_sentence_and_a_status_with_a_phrase() {
-        let sentences: HashSet<_> = Reject::ALL.iter().map(|reject| reject.sentence).collect();
+        let sentences: HashSet<_> = Reject::ALL.iter().map(|reject| reject.sentence()).collect();
         assert_eq!(sentences.len(), Reject::ALL.len());
         for reject in Reject::ALL {
-            assert!((400..=599).contains(&reject.status), "{reject}");
-            assert_ne!(crate::reason_phrase(reject.status), "Unknown", "{reject}");
+            assert!((400..=599).contains(&reject.status()), "{reject}");
+            assert_ne!(crate::reason_phrase(reject.status()), "Unknown", "{reject}");
         }
     }
 }

@@ -109,6 +109,7 @@ static METHOD: [bool; 256] =
     byte_table!(byte => is_token_byte(byte) && byte != b'#' && !byte.is_ascii_lowercase());
 
 /// Why this is no method: its characters first, as far as a method can reach.
+#[cold]
 fn explain_method(method: &[u8]) -> Reject {
     let seen = &method[..method.len().min(21)];
     if seen.iter().any(|&byte| !is_token_byte(byte) || byte == b'#') {

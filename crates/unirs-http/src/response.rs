@@ -286,6 +286,7 @@ fn put_status_line(out: &mut Vec<u8>, head: &ResponseHead<'_>) -> Result<(), Bad
     Ok(())
 }
 
+#[cold]
 fn put_unusual_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) -> Result<(), BadResponse> {
     if !field::is_value(reason) {
         return Err(BadResponse::Reason);
