@@ -32,7 +32,8 @@ const LARGEST_COPIED: u64 = 32 * 1024;
 const RESET_CONTENT: u16 = 205;
 
 impl Host for Job {
-    #[inline]
+    // Always: what it makes is turned into the interface's form at once, and is not kept in between.
+    #[inline(always)]
     fn request(&self) -> RequestView<'_> {
         self.view()
     }

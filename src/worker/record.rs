@@ -9,7 +9,7 @@ use crate::log::{AccessRecord, Fields, NoFields};
 use crate::sys::clock;
 
 impl Job {
-    #[inline]
+    #[inline(always)]
     pub(super) fn view(&self) -> RequestView<'_> {
         let input = self.wire_ref().input.filled();
         let (peer, door) = (&self.wire_ref().peer, self.engine.door(self.wire_ref().listener));
