@@ -190,7 +190,11 @@ impl Chaos {
     /// The newest configuration serves.
     fn adopt(&mut self, workers: usize) {
         (self.wanted, self.version) = (workers, self.newest);
-        // An old worker may serve until it has heard that it retires.
+        self.wait_for_version();
+    }
+
+    /// A worker of another one may serve until it has heard that it retires.
+    fn wait_for_version(&self) {
         wait_until(format_args!("version {} serves", self.version), || {
             (self.server.get("/version").text() == self.version.to_string()).then_some(())
         });
@@ -206,7 +210,8 @@ impl Chaos {
         self.adopt(4);
     }
 
-    /// A worker that was never Ready takes the reload with it; any other is replaced.
+    /// A worker that was never Ready takes the reload with it, and those of its generation that were; any other is
+    /// replaced.
     fn reload_and_kill(&mut self) {
         let done = self.server.count_log(VERDICTS[0]);
         self.begin_reload(4, "threaded");
@@ -217,7 +222,7 @@ impl Chaos {
         if self.server.count_log(VERDICTS[0]) > done {
             self.adopt(4);
         } else {
-            self.expect_old_version();
+            self.wait_for_version();
         }
     }
 
