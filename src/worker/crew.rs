@@ -4,8 +4,9 @@
 //! are woken when the lookout (`lookout.rs`) finds that something waits although somebody could serve it. A thread that
 //! finds nothing to do sleeps again.
 //!
-//! Where many calls take longer than a tick, that is too late: then as many threads are woken as events came in. So they
-//! are where long calls leave the thread that serves the short ones no processor: the kernel deals those out by threads.
+//! Where many calls take longer than a tick, that is too late: then as many threads are woken at once as events are
+//! expected to need one of their own. Where long calls leave the thread that serves the short ones no processor, as many
+//! as came in: the kernel deals processors out by threads.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
@@ -20,9 +21,6 @@ const MEMORY: u32 = 32;
 
 /// ... in parts of this whole.
 const WHOLE: u32 = 1 << 16;
-
-/// When more than a tenth of the calls are long, each is expected to be.
-const MANY: u32 = WHOLE / 10;
 
 /// The threads of a worker, as far as they wait for each other.
 #[derive(Debug)]
@@ -93,9 +91,18 @@ impl Crew {
         if self.lookout_sleeps.load(SeqCst) {
             self.wake_lookout();
         }
-        if self.long_calls.load(Relaxed) > MANY || self.is_crowded.load(Relaxed) {
-            self.call_up(brought);
+        let wanted =
+            if self.is_crowded.load(Relaxed) { brought } else { self.expected_to_be_held_up(brought) };
+        if wanted > 0 {
+            self.call_up(wanted);
         }
+    }
+
+    /// How many threads so many events are expected to hold up, each for longer than a tick, if calls go on as the last
+    /// ones did. Beside the events somebody has to wait for more of them, which the first to be held up would have done.
+    fn expected_to_be_held_up(&self, events: usize) -> usize {
+        let expected = (events + 1) * self.long_calls.load(Relaxed) as usize / WHOLE as usize;
+        expected.min(events)
     }
 
     /// Do threads share the work? Then it matters how long calls take.
@@ -191,5 +198,39 @@ impl Crew {
 
     fn lock(&self) -> MutexGuard<'_, Berth> {
         self.berth.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A crew whose last 320 calls were short, but for one in so many.
+    fn after_one_long_call_in(interval: u64) -> Crew {
+        let crew = Crew::new(32);
+        for call in 1..=320 {
+            crew.note_call(if call % interval == 0 { 5_000_000 } else { 10_000 });
+        }
+        crew
+    }
+
+    #[test]
+    fn nobody_is_woken_for_short_calls() {
+        let crew = after_one_long_call_in(100);
+        assert_eq!([1, 8, 32].map(|events| crew.expected_to_be_held_up(events)), [0, 0, 0]);
+    }
+
+    #[test]
+    fn one_is_woken_for_each_event_where_all_calls_are_long() {
+        let crew = after_one_long_call_in(1);
+        assert_eq!([1, 2, 16].map(|events| crew.expected_to_be_held_up(events)), [1, 2, 16]);
+    }
+
+    #[test]
+    fn between_the_two_as_many_as_will_be_held_up() {
+        let crew = after_one_long_call_in(20);
+        assert_eq!([1, 8, 32].map(|events| crew.expected_to_be_held_up(events)), [0, 0, 2]);
+        let crew = after_one_long_call_in(2);
+        assert_eq!([1, 8, 32].map(|events| crew.expected_to_be_held_up(events)), [1, 4, 16]);
     }
 }
