@@ -99,7 +99,7 @@ impl Crew {
     }
 
     /// How many threads so many events are expected to hold up, each for longer than a tick, if calls go on as the last
-    /// ones did. Beside the events somebody has to wait for more of them, which the first to be held up would have done.
+    /// ones did. One more is counted: the thread that brought them in would have waited for the next ones.
     fn expected_to_be_held_up(&self, events: usize) -> usize {
         let expected = (events + 1) * self.long_calls.load(Relaxed) as usize / WHOLE as usize;
         expected.min(events)
